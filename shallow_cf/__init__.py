@@ -1,0 +1,12 @@
+"""Collaborative filtering as the fast.ai spreadsheet does it, in plain NumPy."""
+
+from shallow_cf.datasets import load_crosstab, read_ratings
+from shallow_cf.estimator import MatrixFactorization
+from shallow_cf.objective import GradientError, check_gradient
+from shallow_cf.parameters import Parameters
+from shallow_cf.ratings import Ratings
+from shallow_cf.solvers.grg import SolverOptions
+from shallow_cf.solvers.result import SolverResult
+from shallow_cf.solvers.sgd import DivergenceError, SGDOptions
+
+__version__ = "0.1.0"

@@ -1,0 +1,189 @@
+"""Parameters: the numbers that training turns."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from shallow_cf._checks import check_int, check_number
+
+FloatArray = npt.NDArray[np.float64]
+IntArray = npt.NDArray[np.intp]
+
+
+@dataclass(frozen=True, eq=False)
+class Parameters:
+    """Embeddings of users and items, with or without biases.
+
+    A gradient has one entry for each parameter, so gradients are `Parameters` too.
+
+    Parameters
+    ----------
+    user_factors : (n_users, n_factors) array of float
+        P, a row a user.
+    item_factors : (n_items, n_factors) array of float
+        Q, a row an item (the workbook shows it turned: a column an item).
+    user_bias : (n_users,) array of float, optional
+        b_u, stars. Biases come both or not at all.
+    item_bias : (n_items,) array of float, optional
+        b_i, stars.
+
+    Raises
+    ------
+    ValueError
+        If the shapes do not fit together.
+    """
+
+    user_factors: FloatArray
+    item_factors: FloatArray
+    user_bias: FloatArray | None = None
+    item_bias: FloatArray | None = None
+
+    def __post_init__(self) -> None:
+        P, Q = self.user_factors, self.item_factors
+        if P.ndim != 2 or Q.ndim != 2 or P.shape[1] != Q.shape[1] or P.shape[1] < 1:
+            raise ValueError(
+                "`user_factors` and `item_factors` must be tables with one number of "
+                f"columns (the factors), got shapes {P.shape} and {Q.shape}"
+            )
+        if (self.user_bias is None) != (self.item_bias is None):
+            raise ValueError("`user_bias` and `item_bias` must be given both or not at all")
+        for name, bias, n in (
+            ("user_bias", self.user_bias, len(P)),
+            ("item_bias", self.item_bias, len(Q)),
+        ):
+            if bias is not None and bias.shape != (n,):
+                raise ValueError(f"`{name}` must have shape ({n},), got {bias.shape}")
+
+    @classmethod
+    def random(
+        cls,
+        n_users: int,
+        n_items: int,
+        n_factors: int = 5,
+        *,
+        bias: bool = False,
+        scale: float = 1.0,
+        random_state: int | np.random.Generator | None = None,
+    ) -> Parameters:
+        """Draw every number uniform(0, scale), as the lesson's ``=RAND()`` does.
+
+        Factors are drawn before biases, so that one seed gives the same factors with
+        and without them.
+
+        Parameters
+        ----------
+        n_users, n_items, n_factors : int
+            Sizes, each at least 1.
+        bias : bool
+            Whether there are biases.
+        scale : float
+            Upper end of the draw. 1 is the spreadsheet's; with many factors a smaller
+            one keeps the first predictions near the ratings.
+        random_state : int or Generator, optional
+            Same seed, same bits.
+        """
+        n_users = check_int("n_users", n_users, 1)
+        n_items = check_int("n_items", n_items, 1)
+        n_factors = check_int("n_factors", n_factors, 1)
+        scale = check_number("scale", scale, 0.0, above=True)
+        rng = np.random.default_rng(random_state)
+        P = rng.uniform(0, scale, (n_users, n_factors))
+        Q = rng.uniform(0, scale, (n_items, n_factors))
+        if not bias:
+            return cls(P, Q)
+        return cls(P, Q, rng.uniform(0, scale, n_users), rng.uniform(0, scale, n_items))
+
+    @property
+    def n_users(self) -> int:
+        return len(self.user_factors)
+
+    @property
+    def n_items(self) -> int:
+        return len(self.item_factors)
+
+    @property
+    def n_factors(self) -> int:
+        return int(self.user_factors.shape[1])
+
+    @property
+    def n_params(self) -> int:
+        """How many numbers there are: Solver's variable cells."""
+        return sum(block.size for block in self.blocks())
+
+    @property
+    def has_bias(self) -> bool:
+        return self.user_bias is not None
+
+    def __repr__(self) -> str:
+        bias = "with biases" if self.has_bias else "no biases"
+        return (
+            f"Parameters({self.n_users} users, {self.n_items} items, "
+            f"{self.n_factors} factors, {bias})"
+        )
+
+    def blocks(self) -> list[FloatArray]:
+        """The arrays there are, in the order P, Q, b_u, b_i."""
+        all_blocks = (self.user_factors, self.item_factors, self.user_bias, self.item_bias)
+        return [block for block in all_blocks if block is not None]
+
+    def equals(self, other: Parameters) -> bool:
+        """Whether every number is the same, bit for bit."""
+        ours, theirs = self.blocks(), other.blocks()
+        return len(ours) == len(theirs) and all(map(np.array_equal, ours, theirs))
+
+    def is_finite(self) -> bool:
+        """Whether there is no NaN and no infinity."""
+        return all(bool(np.isfinite(block).all()) for block in self.blocks())
+
+    def predict(self, user_idx: npt.ArrayLike, item_idx: npt.ArrayLike) -> FloatArray:
+        """Predicted stars, equation (1) of `shallow_cf.objective`.
+
+        Parameters
+        ----------
+        user_idx, item_idx : arrays of int that broadcast against each other
+
+        Returns
+        -------
+        array of float
+            Stars.
+        """
+        u, i = np.asarray(user_idx), np.asarray(item_idx)
+        r_hat = np.einsum("...k,...k->...", self.user_factors[u], self.item_factors[i])  # (1)
+        if self.user_bias is not None and self.item_bias is not None:
+            r_hat = r_hat + self.user_bias[u] + self.item_bias[i]  # (1)
+        return r_hat
+
+    def predict_all(self) -> FloatArray:
+        """Predicted stars of every user for every item, (n_users, n_items)."""
+        r_hat = self.user_factors @ self.item_factors.T  # (1)
+        if self.user_bias is not None and self.item_bias is not None:
+            r_hat = r_hat + self.user_bias[:, None] + self.item_bias  # (1)
+        return r_hat
+
+    def pack(self) -> FloatArray:
+        """All numbers in one vector theta, (n_params,): P, Q, b_u, b_i, row by row."""
+        return np.concatenate([block.ravel() for block in self.blocks()])
+
+    def unpack(self, theta: FloatArray) -> Parameters:
+        """Parameters of this one's shapes with the numbers of `theta`, (n_params,)."""
+        if theta.shape != (self.n_params,):
+            raise ValueError(f"`theta` must have shape ({self.n_params},), got {theta.shape}")
+        blocks, start = [], 0
+        for block in self.blocks():
+            blocks.append(theta[start : start + block.size].reshape(block.shape))
+            start += block.size
+        return Parameters(*blocks)
+
+    def select(self, user_idx: IntArray, item_idx: IntArray) -> Parameters:
+        """The parameters of some users and items only."""
+        if self.user_bias is None or self.item_bias is None:
+            return Parameters(self.user_factors[user_idx], self.item_factors[item_idx])
+        return Parameters(
+            self.user_factors[user_idx],
+            self.item_factors[item_idx],
+            self.user_bias[user_idx],
+            self.item_bias[item_idx],
+        )

@@ -1,0 +1,336 @@
+"""Ratings: who gave what how many stars.
+
+A table of ratings is kept as triplets (user, item, stars), because most cells of a
+real crosstab are blank. Ids are what the user's file says; indices ``0 .. n - 1``
+are ours, in the order of the ids.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from shallow_cf._checks import check_choice, check_int
+
+DUPLICATES = ("error", "mean", "last")
+
+
+@dataclass(frozen=True, eq=False)
+class Ratings:
+    """Ratings as triplets, sorted by user and then by item.
+
+    The sorted order is the spreadsheet's own (row by row), and it makes everything
+    downstream independent of the order of lines in a file.
+
+    Parameters
+    ----------
+    user_ids : (n_users,) array of int or str
+        Ids of the users; a user without ratings may be among them.
+    item_ids : (n_items,) array of int or str
+        Ids of the items.
+    user_idx, item_idx : (n_ratings,) array of int
+        Which user rated which item, as indices into the ids.
+    rating : (n_ratings,) array of float
+        Stars.
+
+    Raises
+    ------
+    ValueError
+        If the arrays do not fit together, an id or a pair stands twice, or a rating
+        is not finite.
+    """
+
+    user_ids: npt.NDArray[Any]
+    item_ids: npt.NDArray[Any]
+    user_idx: npt.NDArray[np.intp]
+    item_idx: npt.NDArray[np.intp]
+    rating: npt.NDArray[np.float64]
+
+    def __post_init__(self) -> None:
+        user_ids, item_ids = np.asarray(self.user_ids), np.asarray(self.item_ids)
+        u, i = np.asarray(self.user_idx, np.intp), np.asarray(self.item_idx, np.intp)
+        r = np.asarray(self.rating, np.float64)
+        if not (u.shape == i.shape == r.shape and r.ndim == 1):
+            raise ValueError(
+                "`user_idx`, `item_idx` and `rating` must be vectors of one length, "
+                f"got {u.shape}, {i.shape} and {r.shape}"
+            )
+        if r.size == 0:
+            raise ValueError("there are no ratings")
+        for name, idx, ids in (("user_idx", u, user_ids), ("item_idx", i, item_ids)):
+            if idx.min() < 0 or idx.max() >= len(ids):
+                raise ValueError(f"`{name}` must lie between 0 and {len(ids) - 1}")
+        for name, ids in (("user", user_ids), ("item", item_ids)):
+            if len(np.unique(ids)) < len(ids):
+                raise ValueError(f"{name} ids must differ from each other")
+        if not np.isfinite(r).all():
+            raise ValueError(f"ratings must be finite, got {r[~np.isfinite(r)][0]}")
+        order = np.lexsort((i, u))
+        u, i, r = u[order], i[order], r[order]
+        twice = np.flatnonzero((np.diff(u) == 0) & (np.diff(i) == 0))
+        if twice.size:
+            k = twice[0]
+            raise ValueError(f"user {user_ids[u[k]]} rated item {item_ids[i[k]]} more than once")
+        values = {"user_ids": user_ids, "item_ids": item_ids, "user_idx": u, "item_idx": i}
+        for name, array in (values | {"rating": r}).items():
+            array = array.copy()  # so that the caller's own array is not frozen
+            array.setflags(write=False)
+            object.__setattr__(self, name, array)
+
+    @property
+    def n_users(self) -> int:
+        return len(self.user_ids)
+
+    @property
+    def n_items(self) -> int:
+        return len(self.item_ids)
+
+    @property
+    def n_ratings(self) -> int:
+        return len(self.rating)
+
+    def __len__(self) -> int:
+        return self.n_ratings
+
+    def __repr__(self) -> str:
+        return f"Ratings({self.n_users} users x {self.n_items} items, {self.n_ratings} ratings)"
+
+    def equals(self, other: Ratings) -> bool:
+        """Whether ids, order and every rating are the same, bit for bit."""
+        return all(
+            np.array_equal(getattr(self, name), getattr(other, name))
+            for name in ("user_ids", "item_ids", "user_idx", "item_idx", "rating")
+        )
+
+    @classmethod
+    def from_frame(
+        cls,
+        frame: pd.DataFrame,
+        user: str = "user_id",
+        item: str = "item_id",
+        rating: str = "rating",
+        duplicates: str = "error",
+    ) -> Ratings:
+        """Make ratings from a table with one rating a row.
+
+        Parameters
+        ----------
+        frame : DataFrame
+            One row a rating; further columns are ignored.
+        user, item, rating : str
+            Names of the columns with user ids, item ids and stars.
+        duplicates : {"error", "mean", "last"}
+            What to do when a user rated an item more than once.
+
+        Returns
+        -------
+        Ratings
+            Ids in ascending order.
+
+        Raises
+        ------
+        ValueError
+            If a column is missing, an id is missing, a rating is not a finite number,
+            or a pair stands twice (with ``duplicates="error"``).
+
+        Examples
+        --------
+        >>> import pandas as pd
+        >>> df = pd.DataFrame({"userId": [7, 7, 9], "movieId": [1, 2, 1], "rating": [5, 3.5, 4]})
+        >>> Ratings.from_frame(df, user="userId", item="movieId")
+        Ratings(2 users x 2 items, 3 ratings)
+        """
+        missing = [name for name in (user, item, rating) if name not in frame.columns]
+        if missing:
+            found = ", ".join(str(name) for name in frame.columns)
+            raise ValueError(f"column {missing[0]!r} is missing; found: {found or 'no columns'}")
+        return from_columns(
+            frame[user], frame[item], frame[rating], duplicates, lambda k: f"row {k}: "
+        )
+
+    @classmethod
+    def from_crosstab(cls, table: pd.DataFrame) -> Ratings:
+        """Make ratings from a crosstab: users down, items across, blank where unrated.
+
+        Parameters
+        ----------
+        table : (n_users, n_items) DataFrame
+            Index = user ids, columns = item ids, values = stars, NaN where there is
+            no rating.
+
+        Raises
+        ------
+        ValueError
+            If a cell is neither a finite number nor blank, naming user and item.
+        """
+        blank = table.isna().to_numpy()
+        text = table.astype(object).to_numpy()
+        user_idx, item_idx = np.nonzero(~blank)
+        user_ids = _ids(pd.Series(table.index), "user id", lambda k: f"row {k}: ")
+        item_ids = _ids(pd.Series(table.columns), "item id", lambda k: f"column {k}: ")
+
+        def place(k: int) -> str:
+            return f"user {user_ids[user_idx[k]]}, item {item_ids[item_idx[k]]}: "
+
+        rating = _stars(pd.Series(text[user_idx, item_idx], dtype=object), place)
+        return cls(user_ids, item_ids, user_idx, item_idx, rating)
+
+    def to_crosstab(self) -> pd.DataFrame:
+        """The ratings as a table, user ids down and item ids across.
+
+        Returns
+        -------
+        (n_users, n_items) DataFrame
+            Stars; NaN where there is no rating.
+        """
+        cells = np.full((self.n_users, self.n_items), np.nan)
+        cells[self.user_idx, self.item_idx] = self.rating
+        return pd.DataFrame(
+            cells,
+            index=pd.Index(self.user_ids, name="user_id"),
+            columns=pd.Index(self.item_ids, name="item_id"),
+        )
+
+    def to_frame(self) -> pd.DataFrame:
+        """One row a rating: ``user_id``, ``item_id``, ``rating`` (stars)."""
+        return pd.DataFrame(
+            {
+                "user_id": self.user_ids[self.user_idx],
+                "item_id": self.item_ids[self.item_idx],
+                "rating": self.rating,
+            }
+        )
+
+    def top(self, n_users: int | None = None, n_items: int | None = None) -> Ratings:
+        """Keep the users with the most ratings and the items with the most ratings.
+
+        Both are counted over all ratings, as in the lesson; among equals the one
+        that comes first in the order of ids is kept.
+
+        Parameters
+        ----------
+        n_users, n_items : int, optional
+            How many to keep; None keeps all.
+
+        Raises
+        ------
+        ValueError
+            If there are fewer users or items than asked for, or no rating is left.
+        """
+        users = _most_rated("n_users", "users", self.user_idx, self.n_users, n_users)
+        items = _most_rated("n_items", "items", self.item_idx, self.n_items, n_items)
+        new_u, new_i = np.full(self.n_users, -1), np.full(self.n_items, -1)
+        new_u[users], new_i[items] = np.arange(len(users)), np.arange(len(items))
+        u, i = new_u[self.user_idx], new_i[self.item_idx]
+        kept = (u >= 0) & (i >= 0)
+        if not kept.any():
+            raise ValueError(
+                f"the top {len(users)} users rated none of the top {len(items)} items; "
+                "ask for more of either"
+            )
+        return Ratings(
+            self.user_ids[users], self.item_ids[items], u[kept], i[kept], self.rating[kept]
+        )
+
+
+def index_of(ids: npt.NDArray[Any], wanted: npt.ArrayLike, kind: str) -> npt.NDArray[np.intp]:
+    """Indices of the wanted ids, in the shape of `wanted`.
+
+    Raises
+    ------
+    ValueError
+        Naming the first id that is not among `ids`; `kind` says what they are.
+    """
+    asked = np.asarray(wanted)
+    found = pd.Index(ids).get_indexer(pd.Index(asked.ravel()))
+    if (found < 0).any():
+        unknown = asked.ravel()[found < 0][0]
+        raise ValueError(f"{kind} id {unknown!s} is not among the {len(ids)} known {kind}s")
+    return found.reshape(asked.shape)
+
+
+def from_columns(
+    user: pd.Series[Any],
+    item: pd.Series[Any],
+    rating: pd.Series[Any],
+    duplicates: str,
+    place: Callable[[int], str],
+) -> Ratings:
+    """Make ratings from three columns; `place` names a row (by position) in error messages."""
+    check_choice("duplicates", duplicates, DUPLICATES)
+    if len(rating) == 0:
+        raise ValueError("there are no ratings")
+    stars = _stars(rating, place)
+    users, items = _ids(user, "user id", place), _ids(item, "item id", place)
+    user_ids, u = np.unique(users, return_inverse=True)
+    item_ids, i = np.unique(items, return_inverse=True)
+    pair = u.astype(np.int64) * len(item_ids) + i
+    order = np.argsort(pair, kind="stable")
+    first = np.flatnonzero(np.diff(pair[order], prepend=-1))
+    if len(first) < len(pair):
+        if duplicates == "error":
+            k = order[np.setdiff1d(np.arange(len(pair)), first)[0]]
+            raise ValueError(
+                f"{place(k)}user {users[k]} rated item {items[k]} more than once; "
+                "duplicates='mean' or 'last' accepts that"
+            )
+        count = np.diff(first, append=len(pair))
+        if duplicates == "mean":
+            stars = np.add.reduceat(stars[order], first) / count
+        else:
+            stars = stars[order[first + count - 1]]
+        u, i = u[order[first]], i[order[first]]
+    return Ratings(user_ids, item_ids, u, i, stars)
+
+
+def _stars(column: pd.Series[Any], place: Callable[[int], str]) -> npt.NDArray[np.float64]:
+    """Check and convert a column of stars."""
+    if not pd.api.types.is_numeric_dtype(column) or pd.api.types.is_bool_dtype(column):
+        # True and False are numbers to pandas, but nobody's stars.
+        numbers = column.astype(object).map(lambda v: None if isinstance(v, bool) else v)
+        stars = np.asarray(pd.to_numeric(numbers, errors="coerce"), dtype=np.float64)
+    else:
+        stars = column.to_numpy(np.float64, na_value=np.nan)
+    bad = np.flatnonzero(~np.isfinite(stars))
+    if bad.size:
+        k = int(bad[0])
+        got = column.iloc[k]
+        shown = "a blank" if pd.isna(got) else repr(got.item() if hasattr(got, "item") else got)
+        raise ValueError(f"{place(k)}rating must be a finite number, got {shown}")
+    return stars
+
+
+def _ids(column: pd.Series[Any], name: str, place: Callable[[int], str]) -> npt.NDArray[Any]:
+    """Ids as an array of int64 where all are whole numbers, of str otherwise."""
+    missing = np.flatnonzero(column.isna())
+    if missing.size:
+        raise ValueError(f"{place(int(missing[0]))}{name} is missing")
+    column = column.infer_objects()
+    if pd.api.types.is_integer_dtype(column):
+        return column.to_numpy(np.int64)
+    if pd.api.types.is_float_dtype(column):
+        values = column.to_numpy(np.float64)
+        whole = np.isfinite(values) & (values == np.floor(values)) & (np.abs(values) < 2**53)
+        if not whole.all():
+            k = int(np.flatnonzero(~whole)[0])
+            raise ValueError(f"{place(k)}{name} must be a whole number or text, got {values[k]}")
+        return values.astype(np.int64)
+    return np.array([str(value) for value in column], dtype=np.str_)
+
+
+def _most_rated(
+    name: str, kind: str, idx: npt.NDArray[np.intp], n: int, wanted: int | None
+) -> npt.NDArray[np.intp]:
+    """Indices of the `wanted` most often rated, ascending."""
+    if wanted is None:
+        return np.arange(n)
+    wanted = check_int(name, wanted, 1)
+    if wanted > n:
+        raise ValueError(f"`{name}`: asked for {wanted} {kind}, but there are only {n}")
+    count = np.bincount(idx, minlength=n)
+    return np.sort(np.argsort(-count, kind="stable")[:wanted])
