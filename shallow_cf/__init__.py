@@ -8,5 +8,12 @@ from shallow_cf.ratings import Ratings
 from shallow_cf.solvers.grg import SolverOptions
 from shallow_cf.solvers.result import SolverResult
 from shallow_cf.solvers.sgd import DivergenceError, SGDOptions
+from shallow_cf.workbook import (
+    WorkbookError,
+    check_workbook,
+    read_workbook,
+    update_workbook,
+    write_workbook,
+)
 
 __version__ = "0.1.0"

@@ -1,0 +1,90 @@
+"""Does a workbook store what its formulas should give?"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+
+import numpy as np
+
+from shallow_cf import objective
+from shallow_cf.workbook.package import WorkbookError
+from shallow_cf.workbook.reader import WorkbookModel, read_all_models
+
+#: Largest difference that passes (stars): engines round their last digits differently.
+TOLERANCE = 1e-9
+
+
+@dataclass(frozen=True)
+class SheetCheck:
+    """Comparison of one sheet with NumPy.
+
+    Attributes
+    ----------
+    sheet : str
+    cells : int
+        How many cells were compared: every prediction, and the loss where its formula is
+        understood.
+    max_difference : float
+        Largest absolute difference, stars.
+    worst_cell : str
+        Address of the cell with that difference.
+    loss_checked : bool
+        Whether the loss was among them.
+    """
+
+    sheet: str
+    cells: int
+    max_difference: float
+    worst_cell: str
+    loss_checked: bool
+
+    @property
+    def ok(self) -> bool:
+        """Whether all differences are within the tolerance."""
+        return self.max_difference <= TOLERANCE
+
+
+def check_workbook(path: str | os.PathLike[str]) -> list[SheetCheck]:
+    """Recompute every prediction and the loss of every model in a workbook.
+
+    Parameters
+    ----------
+    path : path
+
+    Returns
+    -------
+    list of SheetCheck
+        One for each sheet that holds a model.
+
+    Raises
+    ------
+    WorkbookError
+        If there is no model, or results are not stored.
+    """
+    return [check_model(model) for model in read_all_models(path)]
+
+
+def check_model(model: WorkbookModel) -> SheetCheck:
+    """Compare the stored results of one sheet with those computed here."""
+    layout, ratings, parameters = model.layout, model.ratings, model.parameters
+    stored = model.stored_predictions
+    if np.isnan(stored).any():
+        u, i = np.argwhere(np.isnan(stored))[0]
+        raise WorkbookError(
+            f"{model.sheet}!{layout.predictions.cell(u, i)}: no number is stored as the "
+            "prediction; open the workbook in Excel or LibreOffice, save it and check again"
+        )
+    difference = np.abs(stored - layout.shown_predictions(ratings, parameters))
+    u, i = np.unravel_index(np.argmax(difference), difference.shape)
+    worst, worst_cell = float(difference[u, i]), layout.predictions.cell(int(u), int(i))
+    loss = model.objective_formula
+    if loss is not None and layout.loss is not None:
+        if model.objective is None:
+            raise WorkbookError(f"{model.sheet}!{layout.loss.cell()}: no number is stored there")
+        sse = ratings.n_ratings * objective.rmse(ratings, parameters) ** 2
+        loss_difference = abs(model.objective - loss.value(sse, ratings.n_ratings))
+        if not loss_difference <= worst:
+            worst, worst_cell = loss_difference, layout.loss.cell()
+    cells = stored.size + (loss is not None)
+    return SheetCheck(model.sheet, cells, worst, worst_cell, loss is not None)

@@ -1,0 +1,241 @@
+"""Workbooks read back: ratings, embeddings and stored results."""
+
+from __future__ import annotations
+
+import math
+import os
+import warnings
+import zipfile
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import openpyxl
+
+from shallow_cf.parameters import FloatArray, Parameters
+from shallow_cf.ratings import Ratings
+from shallow_cf.workbook.formulas import Position, find_layout, reference_cells
+from shallow_cf.workbook.layout import Block, Layout, ObjectiveFormula, cell_position
+from shallow_cf.workbook.package import XML_ERRORS, WorkbookError, check_package
+
+
+@dataclass(frozen=True)
+class WorkbookModel:
+    """What a sheet of a workbook holds.
+
+    Attributes
+    ----------
+    path : Path
+    sheet : str
+        Name of the sheet.
+    ratings : Ratings
+        In the order of the sheet's rows and columns.
+    parameters : Parameters
+        The embeddings, and the biases if there are any.
+    objective : float or None
+        The objective cell's stored result; None if there is none.
+    stored_predictions : (n_users, n_items) array of float
+        The prediction cells' stored results, stars; NaN where none is stored.
+    layout : Layout
+        Where all that stands.
+    objective_formula : ObjectiveFormula or None
+        What the objective cell computes; None if it is not understood.
+    """
+
+    path: Path
+    sheet: str
+    ratings: Ratings
+    parameters: Parameters
+    objective: float | None
+    stored_predictions: FloatArray
+    layout: Layout
+    objective_formula: ObjectiveFormula | None
+
+
+def read_workbook(path: str | os.PathLike[str], sheet: str | None = None) -> WorkbookModel:
+    """Read the model on a sheet of an .xlsx workbook.
+
+    The sheet is understood by its formulas, so published editions, our own exports and
+    what Excel, LibreOffice or Gnumeric made of either are all read.
+
+    Parameters
+    ----------
+    path : path
+    sheet : str, optional
+        Name of the sheet; if None, the active sheet if it holds a model, otherwise the
+        first that does.
+
+    Returns
+    -------
+    WorkbookModel
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no such file.
+    WorkbookError
+        If it is no workbook, or no model is found, or a cell of one holds what it
+        should not (naming sheet and cell).
+    """
+    grids = _load(Path(path))
+    if sheet is not None:
+        if sheet not in grids:
+            raise WorkbookError(
+                f"{Path(path).name} has no sheet {sheet!r}; it has: {', '.join(grids)}"
+            )
+        model = _model(Path(path), grids[sheet])
+        if model is None:
+            raise WorkbookError(f"{Path(path).name}, sheet {sheet!r}: {_NOTHING_FOUND}")
+        return model
+    for grid in sorted(grids.values(), key=lambda grid: not grid.active):
+        model = _model(Path(path), grid)
+        if model is not None:
+            return model
+    raise WorkbookError(f"{Path(path).name}: {_NOTHING_FOUND} on any of its sheets")
+
+
+def read_all_models(path: str | os.PathLike[str]) -> list[WorkbookModel]:
+    """The models of all sheets that hold one, as `read_workbook` reads them."""
+    models = [_model(Path(path), grid) for grid in _load(Path(path)).values()]
+    found = [model for model in models if model is not None]
+    if not found:
+        raise WorkbookError(f"{Path(path).name}: {_NOTHING_FOUND} on any of its sheets")
+    return found
+
+
+_NOTHING_FOUND = (
+    "no model found (predictions such as =IF(H2=\"\",0,MMULT($B25:$F25,H$19:H$23)))"
+)
+
+
+@dataclass
+class _Grid:
+    """The cells of one sheet, (row, column) -> what is there."""
+
+    name: str
+    active: bool
+    formulas: dict[Position, str] = field(default_factory=dict)
+    values: dict[Position, Any] = field(default_factory=dict)
+    objective_cell: Position | None = None
+
+
+def _load(path: Path) -> dict[str, _Grid]:
+    """Formulas and stored values of all sheets."""
+    check_package(path)
+    try:
+        with warnings.catch_warnings():
+            # openpyxl warns of what it does not know; nothing of that matters to a reader.
+            warnings.simplefilter("ignore")
+            # Read-only, because openpyxl's full load raises on some pivot tables.
+            formula_book = openpyxl.load_workbook(path, read_only=True)
+            value_book = openpyxl.load_workbook(path, read_only=True, data_only=True)
+            try:
+                active = formula_book.active
+                grids = {}
+                for sheet in formula_book.worksheets:
+                    grid = _Grid(sheet.title, sheet is active)
+                    for cell in _cells(sheet):
+                        if cell.data_type == "f":
+                            text = getattr(cell.value, "text", cell.value)
+                            grid.formulas[cell.row, cell.column] = str(text)
+                    for cell in _cells(value_book[sheet.title]):
+                        grid.values[cell.row, cell.column] = cell.value
+                    grid.objective_cell = _objective_cell(sheet)
+                    grids[sheet.title] = grid
+            finally:
+                formula_book.close()
+                value_book.close()
+    except (*XML_ERRORS, zipfile.BadZipFile, KeyError, TypeError, ValueError, OSError) as error:
+        raise WorkbookError(f"{path.name} is damaged: {error}") from error
+    return grids
+
+
+def _cells(sheet: Any) -> list[Any]:
+    sheet.reset_dimensions()  # what the file declares of its size may be wrong
+    return [cell for row in sheet.iter_rows() for cell in row if cell.value is not None]
+
+
+def _objective_cell(sheet: Any) -> Position | None:
+    name = sheet.defined_names.get("solver_opt")
+    blocks = list(reference_cells(name.attr_text or "")) if name is not None else []
+    return (blocks[0].row, blocks[0].column) if blocks else None
+
+
+def _model(path: Path, grid: _Grid) -> WorkbookModel | None:
+    found = find_layout(grid.formulas, grid.objective_cell)
+    if found is None:
+        return None
+    layout, objective_formula = found
+    user_ids = _ids(grid, layout.user_ids, "user")
+    item_ids = _ids(grid, layout.item_ids, "item")
+    rating = _numbers(grid, layout.ratings, "rating", blank_allowed=True)
+    user_idx, item_idx = np.nonzero(~np.isnan(rating))
+    if user_idx.size == 0:
+        raise WorkbookError(f"{grid.name}!{layout.ratings.range()}: there are no ratings")
+    ratings = Ratings(user_ids, item_ids, user_idx, item_idx, rating[user_idx, item_idx])
+    P = _numbers(grid, layout.user_factors, "embedding")
+    Q = _numbers(grid, layout.item_factors, "embedding").T
+    parameters = Parameters(P, np.ascontiguousarray(Q))
+    if layout.user_bias is not None and layout.item_bias is not None:
+        b_u = _numbers(grid, layout.user_bias, "bias").ravel()
+        b_i = _numbers(grid, layout.item_bias, "bias").ravel()
+        parameters = Parameters(P, parameters.item_factors, b_u, b_i)
+    objective = None if layout.loss is None else _stored(grid, layout.loss)[0, 0]
+    return WorkbookModel(
+        path=path,
+        sheet=grid.name,
+        ratings=ratings,
+        parameters=parameters,
+        objective=None if objective is None or math.isnan(objective) else float(objective),
+        stored_predictions=_stored(grid, layout.predictions),
+        layout=layout,
+        objective_formula=objective_formula,
+    )
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
+
+
+def _numbers(grid: _Grid, block: Block, kind: str, *, blank_allowed: bool = False) -> FloatArray:
+    """The numbers of a block; NaN for blanks where they are allowed."""
+    numbers = np.full((block.n_rows, block.n_columns), np.nan)
+    for r, addresses in enumerate(block.addresses()):
+        for c, address in enumerate(addresses):
+            value = grid.values.get(cell_position(address))
+            if _is_number(value) and math.isfinite(value):
+                numbers[r, c] = value
+            elif not (blank_allowed and value in (None, "")):
+                shown = "a blank cell" if value in (None, "") else repr(value)
+                raise WorkbookError(
+                    f"{grid.name}!{address}: {kind} must be a finite number, got {shown}"
+                )
+    return numbers
+
+
+def _stored(grid: _Grid, block: Block) -> FloatArray:
+    """Stored results of a block of formulas; NaN where there is none, or no number."""
+    values = [
+        grid.values.get(cell_position(address)) for row in block.addresses() for address in row
+    ]
+    numbers = [float(value) if _is_number(value) else np.nan for value in values]
+    return np.array(numbers).reshape(block.n_rows, block.n_columns)
+
+
+def _ids(grid: _Grid, block: Block, kind: str) -> npt.NDArray[Any]:
+    """The ids in a row or column of labels."""
+    ids: dict[Any, None] = {}  # in order, and quick to search
+    for address in (address for row in block.addresses() for address in row):
+        value = grid.values.get(cell_position(address))
+        if value is None or value == "":
+            raise WorkbookError(f"{grid.name}!{address}: {kind} id is missing")
+        if isinstance(value, float) and value.is_integer():
+            value = int(value)
+        if value in ids:
+            raise WorkbookError(f"{grid.name}!{address}: {kind} id {value!r} stands there twice")
+        ids[value] = None
+    if all(isinstance(value, int) and not isinstance(value, bool) for value in ids):
+        return np.array(list(ids), dtype=np.int64)
+    return np.array([str(value) for value in ids], dtype=np.str_)
