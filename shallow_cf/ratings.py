@@ -7,8 +7,10 @@ are ours, in the order of the ids.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from decimal import Decimal
+from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -43,6 +45,8 @@ class Ratings:
     ValueError
         If the arrays do not fit together, an id or a pair stands twice, or a rating
         is not finite.
+    TypeError
+        If the indices are not whole numbers.
     """
 
     user_ids: npt.NDArray[Any]
@@ -52,46 +56,46 @@ class Ratings:
     rating: npt.NDArray[np.float64]
 
     def __post_init__(self) -> None:
-        user_ids, item_ids = np.asarray(self.user_ids), np.asarray(self.item_ids)
-        u, i = np.asarray(self.user_idx, np.intp), np.asarray(self.item_idx, np.intp)
+        # Ids are copied (and the rest is sorted into new arrays), so that freezing them
+        # below leaves the caller's own arrays as they were.
+        user_ids, item_ids = np.array(self.user_ids), np.array(self.item_ids)
+        u, i = np.asarray(self.user_idx), np.asarray(self.item_idx)
         r = np.asarray(self.rating, np.float64)
-        if not (u.shape == i.shape == r.shape and r.ndim == 1):
-            raise ValueError(
-                "`user_idx`, `item_idx` and `rating` must be vectors of one length, "
-                f"got {u.shape}, {i.shape} and {r.shape}"
-            )
-        if r.size == 0:
-            raise ValueError("there are no ratings")
-        for name, idx, ids in (("user_idx", u, user_ids), ("item_idx", i, item_ids)):
-            if idx.min() < 0 or idx.max() >= len(ids):
-                raise ValueError(f"`{name}` must lie between 0 and {len(ids) - 1}")
-        for name, ids in (("user", user_ids), ("item", item_ids)):
-            if len(np.unique(ids)) < len(ids):
-                raise ValueError(f"{name} ids must differ from each other")
+        _check_shapes(user_ids, item_ids, u, i, r)
+        _check_ids("user", user_ids, u)
+        _check_ids("item", item_ids, i)
         if not np.isfinite(r).all():
-            raise ValueError(f"ratings must be finite, got {r[~np.isfinite(r)][0]}")
-        order = np.lexsort((i, u))
-        u, i, r = u[order], i[order], r[order]
-        twice = np.flatnonzero((np.diff(u) == 0) & (np.diff(i) == 0))
+            raise ValueError(f"`rating` must be finite, got {r[~np.isfinite(r)][0]}")
+        pair = u.astype(np.int64) * len(item_ids) + i
+        order = np.argsort(pair, kind="stable")
+        twice = np.flatnonzero(np.diff(pair[order]) == 0)
         if twice.size:
-            k = twice[0]
+            k = order[twice[0]]
             raise ValueError(f"user {user_ids[u[k]]} rated item {item_ids[i[k]]} more than once")
-        values = {"user_ids": user_ids, "item_ids": item_ids, "user_idx": u, "item_idx": i}
-        for name, array in (values | {"rating": r}).items():
-            array = array.copy()  # so that the caller's own array is not frozen
+        values = {
+            "user_ids": user_ids,
+            "item_ids": item_ids,
+            "user_idx": u.astype(np.intp)[order],
+            "item_idx": i.astype(np.intp)[order],
+            "rating": r[order],
+        }
+        for name, array in values.items():
             array.setflags(write=False)
             object.__setattr__(self, name, array)
 
     @property
     def n_users(self) -> int:
+        """Number of users, those without ratings included."""
         return len(self.user_ids)
 
     @property
     def n_items(self) -> int:
+        """Number of items, those without ratings included."""
         return len(self.item_ids)
 
     @property
     def n_ratings(self) -> int:
+        """Number of ratings."""
         return len(self.rating)
 
     def __len__(self) -> int:
@@ -136,7 +140,8 @@ class Ratings:
         ------
         ValueError
             If a column is missing, an id is missing, a rating is not a finite number,
-            or a pair stands twice (with ``duplicates="error"``).
+            or a pair stands twice (with ``duplicates="error"``). "row 3" in a message
+            is ``frame.iloc[3]``.
 
         Examples
         --------
@@ -145,10 +150,13 @@ class Ratings:
         >>> Ratings.from_frame(df, user="userId", item="movieId")
         Ratings(2 users x 2 items, 3 ratings)
         """
-        missing = [name for name in (user, item, rating) if name not in frame.columns]
-        if missing:
-            found = ", ".join(str(name) for name in frame.columns)
-            raise ValueError(f"column {missing[0]!r} is missing; found: {found or 'no columns'}")
+        _check_frame("frame", frame)
+        for name in (user, item, rating):
+            count = list(frame.columns).count(name)
+            if count == 0:
+                raise ValueError(f"column {name!r} is missing; found: {listed(frame.columns)}")
+            if count > 1:
+                raise ValueError(f"column {name!r} must be there once, found {count} of that name")
         return from_columns(
             frame[user], frame[item], frame[rating], duplicates, lambda k: f"row {k}: "
         )
@@ -166,18 +174,22 @@ class Ratings:
         Raises
         ------
         ValueError
-            If a cell is neither a finite number nor blank, naming user and item.
+            If a cell is neither a finite number nor blank, naming user and item; if an
+            id is missing or stands twice; if every cell is blank.
         """
-        blank = table.isna().to_numpy()
-        text = table.astype(object).to_numpy()
-        user_idx, item_idx = np.nonzero(~blank)
-        user_ids = _ids(pd.Series(table.index), "user id", lambda k: f"row {k}: ")
-        item_ids = _ids(pd.Series(table.columns), "item id", lambda k: f"column {k}: ")
+        _check_frame("table", table)
+        for name, labels in (("user ids down", table.index), ("item ids across", table.columns)):
+            if labels.nlevels > 1:
+                raise ValueError(f"`table` must have one level of {name}, got {labels.nlevels}")
+        user_ids = _ids(np.asarray(table.index), "user id", lambda k: f"row {k}: ")
+        item_ids = _ids(np.asarray(table.columns), "item id", lambda k: f"column {k}: ")
+        user_idx, item_idx = np.nonzero(~table.isna().to_numpy(bool))
+        cells = table.astype(object).to_numpy()
 
         def place(k: int) -> str:
             return f"user {user_ids[user_idx[k]]}, item {item_ids[item_idx[k]]}: "
 
-        rating = _stars(pd.Series(text[user_idx, item_idx], dtype=object), place)
+        rating = _stars(pd.Series(cells[user_idx, item_idx], dtype=object), place)
         return cls(user_ids, item_ids, user_idx, item_idx, rating)
 
     def to_crosstab(self) -> pd.DataFrame:
@@ -247,7 +259,7 @@ def index_of(ids: npt.NDArray[Any], wanted: npt.ArrayLike, kind: str) -> npt.NDA
         Naming the first id that is not among `ids`; `kind` says what they are.
     """
     asked = np.asarray(wanted)
-    found = pd.Index(ids).get_indexer(pd.Index(asked.ravel()))
+    found = np.asarray(pd.Index(ids).get_indexer(pd.Index(asked.ravel())), np.intp)
     if (found < 0).any():
         unknown = asked.ravel()[found < 0][0]
         raise ValueError(f"{kind} id {unknown!s} is not among the {len(ids)} known {kind}s")
@@ -266,60 +278,121 @@ def from_columns(
     if len(rating) == 0:
         raise ValueError("there are no ratings")
     stars = _stars(rating, place)
-    users, items = _ids(user, "user id", place), _ids(item, "item id", place)
-    user_ids, u = np.unique(users, return_inverse=True)
-    item_ids, i = np.unique(items, return_inverse=True)
+    user_ids, u = _indexed(user, "user id", place)
+    item_ids, i = _indexed(item, "item id", place)
     pair = u.astype(np.int64) * len(item_ids) + i
     order = np.argsort(pair, kind="stable")
-    first = np.flatnonzero(np.diff(pair[order], prepend=-1))
-    if len(first) < len(pair):
-        if duplicates == "error":
-            k = order[np.setdiff1d(np.arange(len(pair)), first)[0]]
-            raise ValueError(
-                f"{place(k)}user {users[k]} rated item {items[k]} more than once; "
-                "duplicates='mean' or 'last' accepts that"
-            )
-        count = np.diff(first, append=len(pair))
-        if duplicates == "mean":
-            stars = np.add.reduceat(stars[order], first) / count
-        else:
-            stars = stars[order[first + count - 1]]
-        u, i = u[order[first]], i[order[first]]
-    return Ratings(user_ids, item_ids, u, i, stars)
+    first = np.flatnonzero(np.diff(pair[order], prepend=-1))  # where each pair's rows begin
+    count = np.diff(first, append=len(pair))
+    if duplicates == "error" and len(first) < len(pair):
+        k = int(np.delete(order, first).min())
+        raise ValueError(
+            f"{place(k)}user {user_ids[u[k]]} rated item {item_ids[i[k]]} more than once; "
+            "duplicates='mean' or 'last' accepts that"
+        )
+    if duplicates == "mean":
+        stars = np.add.reduceat(stars[order], first) / count
+    else:
+        stars = stars[order[first + count - 1]]
+    kept = order[first]
+    return Ratings(user_ids, item_ids, u[kept], i[kept], stars)
+
+
+def listed(names: Iterable[object], most: int = 12) -> str:
+    """Names in one short line, for error messages."""
+    texts = [str(name) for name in names]
+    more = f" and {len(texts) - most} more" if len(texts) > most else ""
+    return ", ".join(texts[:most]) + more if texts else "no columns"
+
+
+def _check_frame(name: str, value: object) -> None:
+    if not isinstance(value, pd.DataFrame):
+        raise TypeError(f"`{name}` must be a pandas DataFrame, got {type(value).__name__}")
+
+
+def _check_shapes(
+    user_ids: npt.NDArray[Any],
+    item_ids: npt.NDArray[Any],
+    u: npt.NDArray[Any],
+    i: npt.NDArray[Any],
+    r: npt.NDArray[np.float64],
+) -> None:
+    if not (u.shape == i.shape == r.shape and r.ndim == 1):
+        raise ValueError(
+            "`user_idx`, `item_idx` and `rating` must be vectors of one length, "
+            f"got {u.shape}, {i.shape} and {r.shape}"
+        )
+    if not user_ids.ndim == item_ids.ndim == 1:
+        raise ValueError(
+            "`user_ids` and `item_ids` must be vectors, "
+            f"got shapes {user_ids.shape} and {item_ids.shape}"
+        )
+    if r.size == 0:
+        raise ValueError("there are no ratings")
+
+
+def _check_ids(kind: str, ids: npt.NDArray[Any], idx: npt.NDArray[Any]) -> None:
+    """Check that ids differ and that indices are whole numbers that point at them."""
+    if not np.issubdtype(idx.dtype, np.integer):
+        raise TypeError(f"`{kind}_idx` must be whole numbers, got {idx.dtype}")
+    outside = idx[(idx < 0) | (idx >= len(ids))]
+    if outside.size:
+        raise ValueError(f"`{kind}_idx` must be >= 0 and < {len(ids)}, got {outside[0]}")
+    values, count = np.unique(ids, return_counts=True)
+    if len(values) < len(ids):
+        raise ValueError(f"{kind} ids must differ, but {values[count > 1][0]} stands twice")
 
 
 def _stars(column: pd.Series[Any], place: Callable[[int], str]) -> npt.NDArray[np.float64]:
     """Check and convert a column of stars."""
-    if not pd.api.types.is_numeric_dtype(column) or pd.api.types.is_bool_dtype(column):
-        # True and False are numbers to pandas, but nobody's stars.
-        numbers = column.astype(object).map(lambda v: None if isinstance(v, bool) else v)
-        stars = np.asarray(pd.to_numeric(numbers, errors="coerce"), dtype=np.float64)
-    else:
+    if pd.api.types.is_integer_dtype(column) or pd.api.types.is_float_dtype(column):
         stars = column.to_numpy(np.float64, na_value=np.nan)
+    else:
+        # True, False and dates become numbers in pandas too, but they are nobody's stars.
+        numbers = [v if _may_be_stars(v) else None for v in column]
+        stars = np.asarray(pd.to_numeric(pd.Series(numbers), errors="coerce"), dtype=np.float64)
     bad = np.flatnonzero(~np.isfinite(stars))
     if bad.size:
         k = int(bad[0])
         got = column.iloc[k]
-        shown = "a blank" if pd.isna(got) else repr(got.item() if hasattr(got, "item") else got)
+        shown = "a blank" if got is None or got is pd.NA or got != got else _shown(got)
         raise ValueError(f"{place(k)}rating must be a finite number, got {shown}")
     return stars
 
 
-def _ids(column: pd.Series[Any], name: str, place: Callable[[int], str]) -> npt.NDArray[Any]:
+def _may_be_stars(value: object) -> bool:
+    return isinstance(value, str | Real | Decimal) and not isinstance(value, bool)
+
+
+def _shown(value: Any) -> str:
+    """A value as Python writes it, without NumPy's wrapping: inf, not np.float64(inf)."""
+    return repr(value.item() if isinstance(value, np.generic) else value)
+
+
+def _indexed(
+    column: pd.Series[Any], name: str, place: Callable[[int], str]
+) -> tuple[npt.NDArray[Any], npt.NDArray[np.intp]]:
+    """The different ids of a column, ascending, and each row's index among them."""
+    code, values = pd.factorize(column, use_na_sentinel=False)
+    ids = _ids(np.asarray(values), name, lambda k: place(int(np.argmax(code == k))))
+    ids, position = np.unique(ids, return_inverse=True)
+    return ids, position[code]
+
+
+def _ids(values: npt.NDArray[Any], name: str, place: Callable[[int], str]) -> npt.NDArray[Any]:
     """Ids as an array of int64 where all are whole numbers, of str otherwise."""
+    column = pd.Series(values).infer_objects()
     missing = np.flatnonzero(column.isna())
     if missing.size:
         raise ValueError(f"{place(int(missing[0]))}{name} is missing")
-    column = column.infer_objects()
-    if pd.api.types.is_integer_dtype(column):
-        return column.to_numpy(np.int64)
     if pd.api.types.is_float_dtype(column):
-        values = column.to_numpy(np.float64)
-        whole = np.isfinite(values) & (values == np.floor(values)) & (np.abs(values) < 2**53)
+        whole = np.isfinite(column) & (column == np.floor(column)) & (np.abs(column) < 2**53)
         if not whole.all():
             k = int(np.flatnonzero(~whole)[0])
-            raise ValueError(f"{place(k)}{name} must be a whole number or text, got {values[k]}")
-        return values.astype(np.int64)
+            raise ValueError(f"{place(k)}{name} must be a whole number or text, got {column[k]}")
+        return column.to_numpy().astype(np.int64)
+    if pd.api.types.is_integer_dtype(column) and (column <= np.iinfo(np.int64).max).all():
+        return column.to_numpy().astype(np.int64)
     return np.array([str(value) for value in column], dtype=np.str_)
 
 

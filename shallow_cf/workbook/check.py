@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from shallow_cf import objective
+from shallow_cf.parameters import FloatArray
 from shallow_cf.workbook.package import WorkbookError
 from shallow_cf.workbook.reader import WorkbookModel, read_all_models
 
@@ -75,7 +76,7 @@ def check_model(model: WorkbookModel) -> SheetCheck:
             f"{model.sheet}!{layout.predictions.cell(u, i)}: no number is stored as the "
             "prediction; open the workbook in Excel or LibreOffice, save it and check again"
         )
-    difference = np.abs(stored - layout.shown_predictions(ratings, parameters))
+    difference = np.abs(stored - _recomputed(model))
     u, i = np.unravel_index(np.argmax(difference), difference.shape)
     worst, worst_cell = float(difference[u, i]), layout.predictions.cell(int(u), int(i))
     loss = model.objective_formula
@@ -88,3 +89,18 @@ def check_model(model: WorkbookModel) -> SheetCheck:
             worst, worst_cell = loss_difference, layout.loss.cell()
     cells = stored.size + (loss is not None)
     return SheetCheck(model.sheet, cells, worst, worst_cell, loss is not None)
+
+
+def _recomputed(model: WorkbookModel) -> FloatArray:
+    """Every prediction cell anew, (n_users, n_items).
+
+    Cell by cell in the order of the formulas' own sums, not by the one matrix product
+    that wrote them, so that a mistake there shows here.
+    """
+    ratings, parameters = model.ratings, model.parameters
+    predictions = np.zeros((ratings.n_users, ratings.n_items))
+    if model.layout.bias_in_blanks and parameters.user_bias is not None:
+        predictions = np.add.outer(parameters.user_bias, parameters.item_bias)
+    u, i = ratings.user_idx, ratings.item_idx
+    predictions[u, i] = parameters.predict(u, i)
+    return predictions

@@ -91,11 +91,12 @@ def _notes(sheet: Worksheet, layout: Layout, parameters: Parameters) -> None:
     sheet[loss.cell()].style = "loss"
     sheet[loss.cell()].value = layout.loss_formula()
     row = loss.row + 2
+    biases = " + both biases" if layout.has_bias else ""
     for style, text in (
         ("rating", "blue: ratings, in stars; a blank cell was not rated and does not count"),
         ("item embedding", "green: movie embeddings, a column for each movie"),
         ("user embedding", "orange: user embeddings, a row for each user"),
-        ("prediction", "purple: predictions = user embedding x movie embedding; 0 if not rated"),
+        ("prediction", f"purple: predictions = user . movie embedding{biases}; 0 where not rated"),
         ("loss", "red: the loss, root mean squared error over the rated cells"),
     ):
         sheet.cell(row, 2).style = style
@@ -121,6 +122,7 @@ def _view(sheet: Worksheet, layout: Layout) -> None:
     sheet.column_dimensions[column_letters(label_column)].width = 11
     for column in range(layout.ratings.column, layout.ratings.last_column + 1):
         sheet.column_dimensions[column_letters(column)].width = 7.5
+    sheet.column_dimensions[column_letters(layout.ratings.last_column)].width = 10  # for the loss
     sheet.freeze_panes = layout.ratings.cell()
     sheet.page_setup.orientation = "landscape"
     sheet.page_setup.fitToHeight = 0

@@ -149,9 +149,7 @@ class Layout:
         p_u = ":".join(
             cell_address(p.row + u, column, fix_column=True) for column in (p.column, p.last_column)
         )
-        q_i = ":".join(
-            cell_address(row, q.column + i, fix_row=True) for row in (q.row, q.last_row)
-        )
+        q_i = ":".join(cell_address(row, q.column + i, fix_row=True) for row in (q.row, q.last_row))
         bias = ""
         if self.item_bias is not None and self.user_bias is not None:
             b_i = cell_address(self.item_bias.row, self.item_bias.column + i, fix_row=True)

@@ -105,9 +105,7 @@ def read_all_models(path: str | os.PathLike[str]) -> list[WorkbookModel]:
     return found
 
 
-_NOTHING_FOUND = (
-    "no model found (predictions such as =IF(H2=\"\",0,MMULT($B25:$F25,H$19:H$23)))"
-)
+_NOTHING_FOUND = 'no model found (predictions such as =IF(H2="",0,MMULT($B25:$F25,H$19:H$23)))'
 
 
 @dataclass

@@ -12,7 +12,7 @@ _AS_TYPED = "General"
 KINDS = {
     "rating": ("DCE9F7", "1F4E79", _AS_TYPED, False),  # blue
     "prediction": ("E6DDF1", "4B2E83", _TWO_DECIMALS, False),  # purple
-    "loss": ("F4B6B6", "8B0000", "0.000000", True),  # red
+    "loss": ("F4B6B6", "8B0000", "0.0000", True),  # red
     "item embedding": ("DDEFD6", "2F5B1D", _TWO_DECIMALS, False),  # green
     "user embedding": ("FBE3CF", "8A4507", _TWO_DECIMALS, False),  # orange
     "label": ("E6E6E6", "353535", _AS_TYPED, True),  # grey, as published
