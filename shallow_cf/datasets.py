@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import codecs
+import csv
 import gzip
 import io
 import os
+import re
+import warnings
 import zlib
+from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -13,15 +18,18 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from shallow_cf.ratings import Ratings, from_columns
+from shallow_cf._checks import check_choice
+from shallow_cf.ratings import DUPLICATES, Ratings, from_columns, listed
 
-#: Column names that are understood without being told, in lower case without punctuation.
+#: Column names that are understood without being told; case and punctuation do not matter.
 _KNOWN_NAMES = {
-    "user": ("userid", "user", "uid"),
-    "item": ("movieid", "itemid", "movie", "item", "iid"),
+    "user": ("userId", "user", "uid"),
+    "item": ("movieId", "itemId", "movie", "item", "iid"),
     "rating": ("rating", "stars"),
 }
 _GZIP_MAGIC = b"\x1f\x8b"
+_ZIP_MAGIC = b"PK\x03\x04"
+_DECIMAL_COMMA = r"^([+-]?\d+),(\d+)$"
 
 
 def load_crosstab() -> Ratings:
@@ -57,10 +65,11 @@ def read_ratings(
     """Read ratings from a text file, a rating a line.
 
     Three forms are told apart by the first line: ``::`` between fields (MovieLens
-    ratings.dat); a first line of numbers (MovieLens u.data: user, item, rating,
-    timestamp, no header); a header with the names of the columns (ratings.csv), in any
-    order, further columns ignored. Fields may be separated by comma, tab or semicolon;
-    each form may be compressed with gzip.
+    ratings.dat); a first line that begins with two numbers (MovieLens u.data: user, item,
+    rating, timestamp, no header); a header with the names of the columns (ratings.csv), in
+    any order, further columns ignored. Fields may be separated by comma, tab or semicolon;
+    each form may be compressed with gzip. Ids such as 007 stay text, so that 007 and 7 are
+    two users.
 
     Parameters
     ----------
@@ -81,68 +90,105 @@ def read_ratings(
         If there is no such file.
     ValueError
         If a column is missing (listing those found), a rating is not a finite number,
-        an id is missing or a pair stands twice; errors name the line.
+        an id is missing, a pair stands twice or a line has too many fields; errors name
+        the line.
     """
-    name = Path(path).name
-    content, encoding = _content(path)
-    first_line = content.lstrip(b"\r\n").partition(b"\n")[0].decode(encoding).strip("\r")
-    if not first_line.strip():
-        raise ValueError(f"{name} is empty")
-    if "::" in first_line:
-        # pandas reads "::" only with its slow engine; a tab cannot stand in this form.
-        content, first_line = content.replace(b"::", b"\t"), first_line.replace("::", "\t")
-    separator = max("\t;,", key=first_line.count)
-    has_header = not all(_is_number(field) for field in first_line.split(separator)[:3])
-    try:
-        frame = pd.read_csv(
-            io.BytesIO(content),
-            encoding=encoding,
-            sep=separator,
-            header=0 if has_header else None,
-            # Blank lines stay in, so that a row's position tells its line in the file.
-            skip_blank_lines=False,
-            low_memory=False,
-            index_col=False,
-        )
-    except (pd.errors.ParserError, pd.errors.EmptyDataError) as error:
-        raise ValueError(f"{name}: {str(error).strip()}") from error
-    if has_header:
-        columns = _find_columns(frame, {"user": user, "item": item, "rating": rating}, name)
-    elif user or item or rating:
-        raise ValueError(f"{name} has no header line, so columns cannot be named")
-    elif frame.shape[1] < 3:
-        raise ValueError(f"{name} line 1: user, item and rating expected, got {first_line!r}")
-    else:
-        columns = frame.iloc[:, :3]
-    columns = columns.dropna(how="all")
-    if columns.empty:
-        raise ValueError(f"{name} has a header but no ratings")
-    lines = columns.index.to_numpy() + (2 if has_header else 1)
+    check_choice("duplicates", duplicates, DUPLICATES)
+    text = _read_text(path)
+    columns = _find_columns(text, {"user": user, "item": item, "rating": rating})
+    frame = _parse(text)[columns].set_axis(list(_KNOWN_NAMES), axis="columns").dropna(how="all")
+    if frame.empty:
+        raise ValueError(f"{text.name} has a header but no ratings")
+    _keep_leading_zeros(frame, columns, text)
+    if text.separator != "," and not pd.api.types.is_numeric_dtype(frame["rating"]):
+        # Where a comma is no separator it is the decimal sign, as in Europe's Excel.
+        frame["rating"] = frame["rating"].str.replace(_DECIMAL_COMMA, r"\1.\2", regex=True)
     return from_columns(
-        columns.iloc[:, 0],
-        columns.iloc[:, 1],
-        columns.iloc[:, 2],
+        frame["user"],
+        frame["item"],
+        frame["rating"],
         duplicates,
-        lambda k: f"{name} line {lines[k]}: ",
+        lambda k: f"{text.name} line {_line_of(text, int(frame.index[k]))}: ",
     )
 
 
-def _content(path: str | os.PathLike[str]) -> tuple[bytes, str]:
-    """The uncompressed bytes of a text file and their encoding."""
-    data = Path(path).read_bytes()
+@dataclass(frozen=True)
+class _Text:
+    """A text file in memory, and what its first line tells about it."""
+
+    name: str
+    content: bytes
+    encoding: str
+    separator: str
+    fields: list[str]  # of the first line that is not blank
+    line: int  # where that line stands in the file
+
+    @property
+    def has_header(self) -> bool:
+        """Whether the first line names the columns: not when it begins with two numbers."""
+        return not all(_is_number(field) for field in self.fields[:2])
+
+
+def _read_text(path: str | os.PathLike[str]) -> _Text:
+    """Read a file, whatever its compression, encoding, line ends and separator."""
     name = Path(path).name
-    if data.startswith(_GZIP_MAGIC):
-        try:
-            data = gzip.decompress(data)
-        except (OSError, EOFError, zlib.error) as error:
-            raise ValueError(f"{name}: damaged gzip file ({error})") from error
-    if b"\0" in data[:4096]:
-        raise ValueError(f"{name} is not a text file of ratings (it holds binary data)")
+    content = _uncompressed(Path(path))
+    if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        content = content.decode("utf-16", errors="replace").encode()  # Excel's "Unicode text"
+    if b"\0" in content:
+        raise ValueError(
+            f"{name} is not a text file of ratings (it holds binary data): save it as CSV"
+        )
+    content = content.removeprefix(codecs.BOM_UTF8)
+    encoding = _encoding(content)
+    lines = enumerate(_lines(content, encoding), 1)
+    line, first = next(((n, text) for n, text in lines if text.strip()), (0, ""))
+    if not first:
+        raise ValueError(f"{name} is empty")
+    if "::" in first:
+        # pandas reads "::" only with its slow engine; a tab cannot stand in this form.
+        content, first = content.replace(b"::", b"\t"), first.replace("::", "\t")
+    separator = max("\t;,", key=first.count)
+    first = first[
+        : csv.field_size_limit()
+    ]  # a longer field, in a file that is no table, is an error
+    fields = next(csv.reader([first], delimiter=separator, skipinitialspace=True))
+    return _Text(name, content, encoding, separator, [field.strip() for field in fields], line)
+
+
+def _uncompressed(path: Path) -> bytes:
+    """The bytes of a file, out of gzip where it is in it."""
+    if path.is_dir():
+        raise IsADirectoryError(f"{path} is a folder, not a file of ratings")
+    if not path.exists():
+        raise FileNotFoundError(f"there is no file {path}")
+    data = path.read_bytes()
+    if data.startswith(_ZIP_MAGIC):
+        raise ValueError(
+            f"{path.name} is an Excel workbook or a zip archive, not a text file of ratings: "
+            "save the sheet as CSV, or unpack the archive"
+        )
+    if not data.startswith(_GZIP_MAGIC):
+        return data
     try:
-        data.decode("utf-8-sig")
+        return gzip.decompress(data)
+    except (OSError, EOFError, zlib.error) as error:
+        raise ValueError(f"{path.name}: damaged gzip file ({error})") from error
+
+
+def _encoding(content: bytes) -> str:
+    if content.isascii():
+        return "utf-8"
+    try:
+        content.decode("utf-8")
     except UnicodeDecodeError:
-        return data, "latin-1"  # what MovieLens' older files use; every byte has a letter in it
-    return data, "utf-8-sig"
+        return "latin-1"  # what MovieLens' older files use; every byte has a letter in it
+    return "utf-8"
+
+
+def _lines(content: bytes, encoding: str) -> io.TextIOWrapper:
+    """The lines of a text, each with its own line end."""
+    return io.TextIOWrapper(io.BytesIO(content), encoding, newline="")
 
 
 def _is_number(field: str) -> bool:
@@ -153,21 +199,99 @@ def _is_number(field: str) -> bool:
     return True
 
 
-def _find_columns(frame: pd.DataFrame, told: dict[str, str | None], name: str) -> pd.DataFrame:
-    """The columns user, item, rating, by the names told or by their usual names."""
-    plain: dict[str, Any] = {}
-    for column in frame.columns:
-        plain.setdefault("".join(c for c in str(column).lower() if c.isalnum()), column)
-    chosen = []
-    for role, known in _KNOWN_NAMES.items():
-        wanted = told[role]
-        if wanted is not None:
-            column = wanted if wanted in frame.columns else None
-        else:
-            column = next((plain[k] for k in known if k in plain), None)
-        if column is None:
-            expected = repr(wanted) if wanted else f"for the {role} (such as {known[0]!r})"
-            found = ", ".join(str(c) for c in frame.columns)
-            raise ValueError(f"{name}: column {expected} is missing; found: {found}")
-        chosen.append(column)
-    return frame[chosen]
+def _find_columns(text: _Text, told: dict[str, str | None]) -> list[int]:
+    """Where user, item and rating stand: by the names told, by their usual names, or in front."""
+    if text.has_header:
+        return [_find_column(text, role, name) for role, name in told.items()]
+    if any(name is not None for name in told.values()):
+        raise ValueError(f"{text.name} has no header line, so columns cannot be named")
+    if len(text.fields) < 3:
+        raise ValueError(
+            f"{text.name} line {text.line}: user, item and rating expected, "
+            f"got only {listed(text.fields)}"
+        )
+    return [0, 1, 2]
+
+
+def _find_column(text: _Text, role: str, told: str | None) -> int:
+    names = text.fields if told is not None else [_plain(field) for field in text.fields]
+    wanted = (told,) if told is not None else [_plain(name) for name in _KNOWN_NAMES[role]]
+    for name in wanted:
+        if name in names:
+            return names.index(name)
+    column = repr(told) if told is not None else f"for the {role} (such as {_KNOWN_NAMES[role][0]})"
+    raise ValueError(
+        f"{text.name} line {text.line}: column {column} is missing; found: {listed(text.fields)}"
+    )
+
+
+def _plain(name: str) -> str:
+    """A column's name without case and punctuation: user_id, userId and User ID are one."""
+    return "".join(c for c in name.lower() if c.isalnum())
+
+
+def _parse(text: _Text, **options: Any) -> pd.DataFrame:
+    """The table in a text, its columns numbered from 0; a row's label is its number."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", pd.errors.ParserWarning)
+            frame: pd.DataFrame = pd.read_csv(
+                io.BytesIO(text.content),
+                encoding=text.encoding,
+                sep=text.separator,
+                header=0 if text.has_header else None,
+                names=range(len(text.fields)),
+                index_col=False,
+                skipinitialspace=True,
+                # Only an empty field is blank: "n/a" is shown as it stands, and a user may be "NA".
+                keep_default_na=False,
+                na_values=[""],
+                low_memory=False,
+                **options,
+            )
+    except (pd.errors.ParserError, pd.errors.ParserWarning) as error:
+        raise ValueError(_parser_message(text, str(error))) from error
+    return frame
+
+
+def _parser_message(text: _Text, said: str) -> str:
+    """What pandas says about a file it cannot read, with the line and in the file's own terms."""
+    if match := re.search(r"Expected (\d+) fields in line (\d+), saw (\d+)", said):
+        return f"{text.name} line {match[2]}: expected {match[1]} fields, got {match[3]}"
+    if match := re.search(r"EOF inside string starting at row (\d+)", said):
+        line = int(match[1]) + 1
+        return f"{text.name} line {line}: a quotation mark opens here and is never closed"
+    if "Length of header" in said:
+        return (
+            f"{text.name} line {_line_of(text, 0)}: more fields than the {len(text.fields)} named"
+        )
+    return f"{text.name} cannot be read as a table: {said.strip()}"
+
+
+def _keep_leading_zeros(frame: pd.DataFrame, columns: list[int], text: _Text) -> None:
+    """Where ids begin with a zero, such as 007, put them back as they were written."""
+    # One quick search a neighbour; most files end here and are read only once.
+    before = (b"\n", b"\r", b" ", b'"', text.separator.encode())
+    if any(re.match(r"0\d", field) for field in text.fields) or any(
+        re.search(byte + rb"0\d", text.content) for byte in before
+    ):
+        written = _parse(text, usecols=columns[:2], dtype=str)
+        for name, column in zip(("user", "item"), columns, strict=False):
+            if written[column].str.match(r"0\d").any():
+                frame[name] = written[column]
+
+
+def _line_of(text: _Text, row: int) -> int:
+    """The line of the file on which a row begins; blank lines and quoted line ends count too."""
+    reader = csv.reader(_lines(text.content, text.encoding), delimiter=text.separator)
+    begin, records = 1, row + text.has_header
+    try:
+        for fields in reader:
+            if len(fields) > 1 or "".join(fields).strip():
+                if records == 0:
+                    break
+                records -= 1
+            begin = reader.line_num + 1
+    except csv.Error:
+        pass  # a field without end: the record is the one that begins here
+    return begin

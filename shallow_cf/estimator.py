@@ -143,18 +143,22 @@ class MatrixFactorization:
 
     @property
     def user_factors_(self) -> FloatArray:
+        """P, (n_users, n_factors)."""
         return self._fitted().user_factors
 
     @property
     def item_factors_(self) -> FloatArray:
+        """Q, (n_items, n_factors)."""
         return self._fitted().item_factors
 
     @property
     def user_bias_(self) -> FloatArray | None:
+        """b_u, (n_users,), stars, or None without biases."""
         return self._fitted().user_bias
 
     @property
     def item_bias_(self) -> FloatArray | None:
+        """b_i, (n_items,), stars, or None without biases."""
         return self._fitted().item_bias
 
     def predict(self, user_ids: npt.ArrayLike, item_ids: npt.ArrayLike) -> FloatArray:
@@ -246,9 +250,9 @@ class MatrixFactorization:
             "item_factors": parameters.item_factors,
             "history": self.history_.to_numpy(np.float64),
         }
-        if parameters.user_bias is not None and parameters.item_bias is not None:
-            arrays |= {"user_bias": parameters.user_bias, "item_bias": parameters.item_bias}
-        with whole_file(path, overwrite=True) as temporary, open(temporary, "wb") as file:
+        if parameters.biases is not None:
+            arrays["user_bias"], arrays["item_bias"] = parameters.biases
+        with whole_file(path, overwrite=True) as temporary, temporary.open("wb") as file:
             # An open file, because for a name savez adds ".npz".
             np.savez_compressed(file, **arrays)  # type: ignore[arg-type]
 

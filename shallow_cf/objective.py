@@ -114,12 +114,12 @@ def _weighted_sums(ratings: Ratings, parameters: Parameters, e: FloatArray) -> P
     """The sums of (4a) to (4d) without the penalty, for residuals (or scaled ones) `e`."""
     shape = (ratings.n_users, ratings.n_items)
     E = sparse.csr_array((e, (ratings.user_idx, ratings.item_idx)), shape=shape)
-    dP = E @ parameters.item_factors  # (4a)
-    dQ = E.T @ parameters.user_factors  # (4b)
+    dP = np.asarray(E @ parameters.item_factors)  # (4a)
+    dQ = np.asarray(E.T @ parameters.user_factors)  # (4b)
     if not parameters.has_bias:
         return Parameters(dP, dQ)
-    db_u = np.bincount(ratings.user_idx, e, ratings.n_users)  # (4c)
-    db_i = np.bincount(ratings.item_idx, e, ratings.n_items)  # (4d)
+    db_u: FloatArray = E.sum(axis=1)  # (4c)
+    db_i: FloatArray = E.sum(axis=0)  # (4d)
     return Parameters(dP, dQ, db_u, db_i)
 
 

@@ -98,14 +98,17 @@ class Parameters:
 
     @property
     def n_users(self) -> int:
+        """Rows of P."""
         return len(self.user_factors)
 
     @property
     def n_items(self) -> int:
+        """Rows of Q."""
         return len(self.item_factors)
 
     @property
     def n_factors(self) -> int:
+        """Numbers in an embedding."""
         return int(self.user_factors.shape[1])
 
     @property
@@ -115,7 +118,15 @@ class Parameters:
 
     @property
     def has_bias(self) -> bool:
-        return self.user_bias is not None
+        """Whether there are biases."""
+        return self.biases is not None
+
+    @property
+    def biases(self) -> tuple[FloatArray, FloatArray] | None:
+        """b_u and b_i, or None without biases."""
+        if self.user_bias is None or self.item_bias is None:
+            return None
+        return self.user_bias, self.item_bias
 
     def __repr__(self) -> str:
         bias = "with biases" if self.has_bias else "no biases"
@@ -151,16 +162,19 @@ class Parameters:
             Stars.
         """
         u, i = np.asarray(user_idx), np.asarray(item_idx)
-        r_hat = np.einsum("...k,...k->...", self.user_factors[u], self.item_factors[i])  # (1)
-        if self.user_bias is not None and self.item_bias is not None:
-            r_hat = r_hat + self.user_bias[u] + self.item_bias[i]  # (1)
+        p_u, q_i = self.user_factors[u], self.item_factors[i]
+        r_hat: FloatArray = np.einsum("...k,...k->...", p_u, q_i)  # (1)
+        if self.biases is not None:
+            b_u, b_i = self.biases
+            r_hat = r_hat + b_u[u] + b_i[i]  # (1)
         return r_hat
 
     def predict_all(self) -> FloatArray:
         """Predicted stars of every user for every item, (n_users, n_items)."""
-        r_hat = self.user_factors @ self.item_factors.T  # (1)
-        if self.user_bias is not None and self.item_bias is not None:
-            r_hat = r_hat + self.user_bias[:, None] + self.item_bias  # (1)
+        r_hat: FloatArray = self.user_factors @ self.item_factors.T  # (1)
+        if self.biases is not None:
+            b_u, b_i = self.biases
+            r_hat = r_hat + b_u[:, None] + b_i  # (1)
         return r_hat
 
     def pack(self) -> FloatArray:
@@ -179,11 +193,8 @@ class Parameters:
 
     def select(self, user_idx: IntArray, item_idx: IntArray) -> Parameters:
         """The parameters of some users and items only."""
-        if self.user_bias is None or self.item_bias is None:
-            return Parameters(self.user_factors[user_idx], self.item_factors[item_idx])
-        return Parameters(
-            self.user_factors[user_idx],
-            self.item_factors[item_idx],
-            self.user_bias[user_idx],
-            self.item_bias[item_idx],
-        )
+        P, Q = self.user_factors[user_idx], self.item_factors[item_idx]
+        if self.biases is None:
+            return Parameters(P, Q)
+        b_u, b_i = self.biases
+        return Parameters(P, Q, b_u[user_idx], b_i[item_idx])

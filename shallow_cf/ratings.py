@@ -71,7 +71,8 @@ class Ratings:
         twice = np.flatnonzero(np.diff(pair[order]) == 0)
         if twice.size:
             k = order[twice[0]]
-            raise ValueError(f"user {user_ids[u[k]]} rated item {item_ids[i[k]]} more than once")
+            user, item = _shown(user_ids[u[k]]), _shown(item_ids[i[k]])
+            raise ValueError(f"user {user} rated item {item} more than once")
         values = {
             "user_ids": user_ids,
             "item_ids": item_ids,
@@ -187,7 +188,8 @@ class Ratings:
         cells = table.astype(object).to_numpy()
 
         def place(k: int) -> str:
-            return f"user {user_ids[user_idx[k]]}, item {item_ids[item_idx[k]]}: "
+            user, item = user_ids[user_idx[k]], item_ids[item_idx[k]]
+            return f"user {_shown(user)}, item {_shown(item)}: "
 
         rating = _stars(pd.Series(cells[user_idx, item_idx], dtype=object), place)
         return cls(user_ids, item_ids, user_idx, item_idx, rating)
@@ -262,7 +264,10 @@ def index_of(ids: npt.NDArray[Any], wanted: npt.ArrayLike, kind: str) -> npt.NDA
     found = np.asarray(pd.Index(ids).get_indexer(pd.Index(asked.ravel())), np.intp)
     if (found < 0).any():
         unknown = asked.ravel()[found < 0][0]
-        raise ValueError(f"{kind} id {unknown!s} is not among the {len(ids)} known {kind}s")
+        raise ValueError(
+            f"{kind} id {_shown(unknown)} is not among the {len(ids)} known {kind}s, "
+            f"such as {_shown(ids[0])}"
+        )
     return found.reshape(asked.shape)
 
 
@@ -287,8 +292,8 @@ def from_columns(
     if duplicates == "error" and len(first) < len(pair):
         k = int(np.delete(order, first).min())
         raise ValueError(
-            f"{place(k)}user {user_ids[u[k]]} rated item {item_ids[i[k]]} more than once; "
-            "duplicates='mean' or 'last' accepts that"
+            f"{place(k)}user {_shown(user_ids[u[k]])} rated item {_shown(item_ids[i[k]])} "
+            "more than once; duplicates='mean' or 'last' accepts that"
         )
     if duplicates == "mean":
         stars = np.add.reduceat(stars[order], first) / count
@@ -300,7 +305,7 @@ def from_columns(
 
 def listed(names: Iterable[object], most: int = 12) -> str:
     """Names in one short line, for error messages."""
-    texts = [str(name) for name in names]
+    texts = [_cut(" ".join(str(name).split())) or "''" for name in names]
     more = f" and {len(texts) - most} more" if len(texts) > most else ""
     return ", ".join(texts[:most]) + more if texts else "no columns"
 
@@ -340,7 +345,8 @@ def _check_ids(kind: str, ids: npt.NDArray[Any], idx: npt.NDArray[Any]) -> None:
         raise ValueError(f"`{kind}_idx` must be >= 0 and < {len(ids)}, got {outside[0]}")
     values, count = np.unique(ids, return_counts=True)
     if len(values) < len(ids):
-        raise ValueError(f"{kind} ids must differ, but {values[count > 1][0]} stands twice")
+        twice = _shown(values[count > 1][0])
+        raise ValueError(f"{kind} ids must differ, but {twice} is there more than once")
 
 
 def _stars(column: pd.Series[Any], place: Callable[[int], str]) -> npt.NDArray[np.float64]:
@@ -366,7 +372,11 @@ def _may_be_stars(value: object) -> bool:
 
 def _shown(value: Any) -> str:
     """A value as Python writes it, without NumPy's wrapping: inf, not np.float64(inf)."""
-    return repr(value.item() if isinstance(value, np.generic) else value)
+    return _cut(repr(value.item() if isinstance(value, np.generic) else value))
+
+
+def _cut(text: str, length: int = 60) -> str:
+    return text if len(text) <= length else text[: length - 3] + "..."
 
 
 def _indexed(

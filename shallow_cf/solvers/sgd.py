@@ -165,11 +165,12 @@ def _step(
     ``np.subtract.at`` and not ``P[u] -= ...``: a user may stand in a batch more than
     once, and every one of the ratings counts.
     """
-    P, Q, bu, bi = theta.user_factors, theta.item_factors, theta.user_bias, theta.item_bias
+    P, Q = theta.user_factors, theta.item_factors
     p, q = P[u], Q[i]
     e = theta.predict(u, i) - r  # (2)
     np.subtract.at(P, u, eta * (e[:, None] * q + share_u[u, None] * p))  # (4a)
     np.subtract.at(Q, i, eta * (e[:, None] * p + share_i[i, None] * q))  # (4b)
-    if bu is not None and bi is not None:
+    if theta.biases is not None:
+        bu, bi = theta.biases
         np.subtract.at(bu, u, eta * (e + share_u[u] * bu[u]))  # (4c)
         np.subtract.at(bi, i, eta * (e + share_i[i] * bi[i]))  # (4d)

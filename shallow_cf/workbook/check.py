@@ -69,14 +69,16 @@ def check_workbook(path: str | os.PathLike[str]) -> list[SheetCheck]:
 def check_model(model: WorkbookModel) -> SheetCheck:
     """Compare the stored results of one sheet with those computed here."""
     layout, ratings, parameters = model.layout, model.ratings, model.parameters
-    stored = model.stored_predictions
-    if np.isnan(stored).any():
-        u, i = np.argwhere(np.isnan(stored))[0]
+    stored, expected = model.stored_predictions, _recomputed(model)
+    compared = ~np.isnan(expected)
+    missing = np.argwhere(compared & np.isnan(stored))
+    if missing.size:
+        u, i = missing[0]
         raise WorkbookError(
             f"{model.sheet}!{layout.predictions.cell(u, i)}: no number is stored as the "
             "prediction; open the workbook in Excel or LibreOffice, save it and check again"
         )
-    difference = np.abs(stored - _recomputed(model))
+    difference = np.where(compared, np.abs(stored - expected), 0.0)
     u, i = np.unravel_index(np.argmax(difference), difference.shape)
     worst, worst_cell = float(difference[u, i]), layout.predictions.cell(int(u), int(i))
     loss = model.objective_formula
@@ -87,20 +89,18 @@ def check_model(model: WorkbookModel) -> SheetCheck:
         loss_difference = abs(model.objective - loss.value(sse, ratings.n_ratings))
         if not loss_difference <= worst:
             worst, worst_cell = loss_difference, layout.loss.cell()
-    cells = stored.size + (loss is not None)
+    cells = int(compared.sum()) + (loss is not None)
     return SheetCheck(model.sheet, cells, worst, worst_cell, loss is not None)
 
 
 def _recomputed(model: WorkbookModel) -> FloatArray:
-    """Every prediction cell anew, (n_users, n_items).
+    """Every prediction cell anew, (n_users, n_items), NaN where there shall be no number.
 
     Cell by cell in the order of the formulas' own sums, not by the one matrix product
     that wrote them, so that a mistake there shows here.
     """
     ratings, parameters = model.ratings, model.parameters
-    predictions = np.zeros((ratings.n_users, ratings.n_items))
-    if model.layout.bias_in_blanks and parameters.user_bias is not None:
-        predictions = np.add.outer(parameters.user_bias, parameters.item_bias)
+    predictions = model.layout.shown_in_blanks(parameters)
     u, i = ratings.user_idx, ratings.item_idx
     predictions[u, i] = parameters.predict(u, i)
     return predictions

@@ -6,6 +6,7 @@ from typing import Any
 
 from openpyxl.cell.cell import ILLEGAL_CHARACTERS_RE
 from openpyxl.styles import Font
+from openpyxl.worksheet.properties import PageSetupProperties
 from openpyxl.worksheet.worksheet import Worksheet
 
 from shallow_cf.parameters import Parameters
@@ -24,9 +25,10 @@ def draw(sheet: Worksheet, layout: Layout, ratings: Ratings, parameters: Paramet
         sheet[layout.ratings.cell(u, i)].value = float(r)
     _fill(sheet, layout.item_factors, "item embedding")
     _fill(sheet, layout.user_factors, "user embedding")
-    if layout.item_bias is not None and layout.user_bias is not None:
-        _fill(sheet, layout.item_bias, "item embedding")
-        _fill(sheet, layout.user_bias, "user embedding")
+    if layout.bias_blocks is not None:
+        users, items = layout.bias_blocks
+        _fill(sheet, users, "user embedding")
+        _fill(sheet, items, "item embedding")
     for address, value in layout.parameter_cells(parameters).items():
         sheet[address].value = value
     _fill(sheet, layout.predictions, "prediction")
@@ -77,9 +79,10 @@ def _labels(sheet: Worksheet, layout: Layout, ratings: Ratings) -> None:
     for k in range(layout.n_factors):
         _label(sheet, header, layout.user_factors.column + k, f"factor {k + 1}")
         _label(sheet, layout.item_factors.row + k, label_column, f"factor {k + 1}")
-    if layout.item_bias is not None and layout.user_bias is not None:
-        _label(sheet, header, layout.user_bias.column, "bias")
-        _label(sheet, layout.item_bias.row, label_column, "bias")
+    if layout.bias_blocks is not None:
+        users, items = layout.bias_blocks
+        _label(sheet, header, users.column, "bias")
+        _label(sheet, items.row, label_column, "bias")
 
 
 def _notes(sheet: Worksheet, layout: Layout, parameters: Parameters) -> None:
@@ -126,4 +129,4 @@ def _view(sheet: Worksheet, layout: Layout) -> None:
     sheet.freeze_panes = layout.ratings.cell()
     sheet.page_setup.orientation = "landscape"
     sheet.page_setup.fitToHeight = 0
-    sheet.sheet_properties.pageSetUpPr.fitToPage = True
+    sheet.sheet_properties.pageSetUpPr = PageSetupProperties(fitToPage=True)

@@ -25,12 +25,18 @@ Position = tuple[int, int]
 
 _CELL = r"[A-Z]{1,3}[1-9]\d*"
 _RANGE = rf"{_CELL}(?::{_CELL})?"
-_MMULT = re.compile(rf"MMULT\(({_RANGE}),({_RANGE})\)")
-_CONDITION = re.compile(rf"IF\((?:ISBLANK\()?({_CELL})\b[^,]*,")
-_SINGLE = re.compile(rf"(?<![A-Z\d:])({_CELL})(?![\d:(])")
+_PRODUCT = rf"MMULT\((?P<p_u>{_RANGE}),(?P<q_i>{_RANGE})\)"
+_SUM = rf"(?P<first>(?:{_CELL}\+)*){_PRODUCT}(?P<last>(?:\+{_CELL})*)"  # biases on either side
+_BRACKETS = re.compile(r"(?<![A-Z])\(((?:[^()]+\+)?MMULT\([^()]+\)(?:\+[^()]+)?)\)")
+#: What stands where nothing is rated: 0, nothing, a text or #N/A.
+_BLANK = r'(?:0|"[^"]*"|NA\(\))?'
+_TEST = rf"[^,!]*?(?<![A-Z\d_.])(?P<rating>{_CELL})(?![\dA-Z_.(])[^,!]*?"
+_IN_IF = rf"IF\({_TEST},(?:(?P<then>{_BLANK}),)?{_SUM}(?:,(?P<otherwise>{_BLANK}))?\)"
+_GUARDED = re.compile(rf"(?P<before>(?:{_CELL}\+)*){_IN_IF}(?P<after>(?:\+{_CELL})*)")
+_BARE = re.compile(_SUM)
 _OBJECTIVE = re.compile(
     rf"(?P<root>SQRT\()?SUMXMY2\((?P<a>{_RANGE}),(?P<b>{_RANGE})\)"
-    rf"(?P<count>/COUNT\({_RANGE}\))?(?(root)\))"
+    rf"(?:/COUNT\((?P<count>{_RANGE})\))?(?(root)\))"
 )
 
 
@@ -48,12 +54,13 @@ class _Relative(NamedTuple):
     rating_offset: Position | None
     user_bias: Position | None  # row offset, column
     item_bias: Position | None  # row, column offset
-    bias_in_blanks: bool
+    blanks: str  # as in Layout
 
 
 def plain(formula: str) -> str:
-    """A formula without what programs add or drop: ``$``, blanks, ``@`` and its function."""
-    return re.sub(r"[$@\s]|_XLFN\.SINGLE", "", formula.upper()).removeprefix("=")
+    """A formula without what programs add or drop: ``$``, blanks, ``@``, outer brackets."""
+    bare = re.sub(r"[$@\s]|_XLFN\.SINGLE", "", formula.upper()).removeprefix("=")
+    return _BRACKETS.sub(r"\1", bare)
 
 
 def find_layout(
@@ -83,11 +90,9 @@ def find_layout(
         return None
     relative = Counter(found.values()).most_common(1)[0][0]
     cells = [position for position, other in found.items() if other == relative]
-    rows, columns = [row for row, _ in cells], [column for _, column in cells]
-    row, column = min(rows), min(columns)
-    n_users, n_items = max(rows) - row + 1, max(columns) - column + 1
-    predictions = Block(row, column, n_users, n_items)
-    loss, ratings, objective = _objective(formulas, objective_cell, predictions)
+    loss, ratings, predictions, objective = _objective(formulas, objective_cell, _around(cells))
+    row, column = predictions.row, predictions.column
+    n_users, n_items = predictions.n_rows, predictions.n_columns
     if relative.rating_offset is not None:
         down, right = relative.rating_offset
         ratings = Block(row + down, column + right, n_users, n_items)
@@ -111,38 +116,44 @@ def find_layout(
         item_bias=item_bias,
         user_bias=user_bias,
         loss=loss,
-        bias_in_blanks=relative.bias_in_blanks,
+        blanks=relative.blanks,
     )
     return layout, objective
 
 
 def _prediction(position: Position, formula: str) -> _Relative | None:
-    """What a formula refers to, if it is a prediction: a user's row times an item's column."""
-    product = _MMULT.search(formula)
-    if product is None:
+    """What a formula refers to, if it is a prediction: a user's row times an item's column.
+
+    A formula with anything else in it is none: its numbers would not be ours.
+    """
+    match = _GUARDED.fullmatch(formula) or _BARE.fullmatch(formula)
+    if match is None:
         return None
-    (row1, column1), (row2, column2) = _corners(product[1])
-    (row3, column3), (row4, column4) = _corners(product[2])
+    (row1, column1), (row2, column2) = _corners(match["p_u"])
+    (row3, column3), (row4, column4) = _corners(match["q_i"])
     if row1 != row2 or column3 != column4 or column2 - column1 != row4 - row3:
         return None
     row, column = position
-    condition = _CONDITION.search(formula)
-    rating_offset = None
-    after = ""
-    if condition is not None:
-        rating_row, rating_column = cell_position(condition[1])
-        rating_offset = (rating_row - row, rating_column - column)
-        after = formula[_closing(formula, condition.start() + 2) + 1 :]
-    user_bias = item_bias = None
-    rest = formula.replace(product[0], "")
-    for cell in _SINGLE.findall(rest if condition is None else rest.replace(condition[0], "")):
-        cell_row, cell_column = cell_position(cell)
-        if cell_column - column == column3 - column:
-            item_bias = (cell_row, cell_column - column)
-        elif cell_row == row1:
+    parts = match.groupdict(default="")
+    inside = re.findall(_CELL, parts["first"] + parts["last"])
+    outside = re.findall(_CELL, parts.get("before", "") + parts.get("after", ""))
+    user_bias = item_bias = rating_offset = None
+    for cell_row, cell_column in map(cell_position, inside + outside):
+        if cell_row == row1 and user_bias is None:
             user_bias = (cell_row - row, cell_column)
-    if (user_bias is None) != (item_bias is None):
+        elif cell_column == column3 and item_bias is None:
+            item_bias = (cell_row, cell_column - column)
+        else:
+            return None  # one term more than (1) has
+    if (user_bias is None) != (item_bias is None) or (inside and outside):
         return None
+    blanks = "prediction"
+    if "rating" in parts:
+        rating_row, rating_column = cell_position(parts["rating"])
+        rating_offset = (rating_row - row, rating_column - column)
+        shown = match["otherwise"] if match["then"] is None else match["then"]
+        is_zero = shown in ("", "0")  # an argument left empty counts as 0, a missing one as FALSE
+        blanks = "nothing" if not is_zero else "biases" if outside else "zero"
     return _Relative(
         user_row_offset=row1 - row,
         user_columns=(column1, column2),
@@ -151,25 +162,39 @@ def _prediction(position: Position, formula: str) -> _Relative | None:
         rating_offset=rating_offset,
         user_bias=user_bias,
         item_bias=item_bias,
-        bias_in_blanks=bool(_SINGLE.search(after)),
+        blanks=blanks,
     )
 
 
+def _around(cells: list[Position]) -> Block:
+    """The smallest block that holds all the cells."""
+    rows, columns = [row for row, _ in cells], [column for _, column in cells]
+    row, column = min(rows), min(columns)
+    return Block(row, column, max(rows) - row + 1, max(columns) - column + 1)
+
+
 def _objective(
-    formulas: Mapping[Position, str], told: Position | None, predictions: Block
-) -> tuple[Block | None, Block | None, ObjectiveFormula | None]:
-    """The loss cell, the ratings it compares with, and what it computes."""
-    candidates = [told] if told in formulas else []
+    formulas: Mapping[Position, str], told: Position | None, found: Block
+) -> tuple[Block | None, Block | None, Block, ObjectiveFormula | None]:
+    """The loss cell, the ratings and the predictions it compares, and what it computes.
+
+    The predictions are the ones found or more than those: where all formulas of a user
+    were overwritten, the objective still knows that there is one.
+    """
+    candidates = [told] if told is not None and told in formulas else []
     for position in [*candidates, *formulas]:
         match = _OBJECTIVE.fullmatch(plain(formulas[position]))
         if match is None:
             continue
-        blocks = [_block(match["a"]), _block(match["b"])]
-        if predictions in blocks:
-            blocks.remove(predictions)
-            computes = ObjectiveFormula(match["count"] is not None, match["root"] is not None)
-            return Block(*position), blocks[0], computes
-    return (None if told is None else Block(*told)), None, None
+        ratings, predictions = _block(match["a"]), _block(match["b"])
+        if not predictions.covers(found):
+            ratings, predictions = predictions, ratings
+        counts_others = match["count"] is not None and _block(match["count"]) != ratings
+        if not predictions.covers(found) or ratings.shape != predictions.shape or counts_others:
+            continue
+        computes = ObjectiveFormula(match["count"] is not None, match["root"] is not None)
+        return Block(*position), ratings, predictions, computes
+    return (None if told is None else Block(*told)), None, found, None
 
 
 def _corners(text: str) -> tuple[Position, Position]:
@@ -180,16 +205,6 @@ def _corners(text: str) -> tuple[Position, Position]:
 def _block(text: str) -> Block:
     (row, column), (last_row, last_column) = _corners(text)
     return Block(row, column, last_row - row + 1, last_column - column + 1)
-
-
-def _closing(formula: str, opening: int) -> int:
-    """Where the parenthesis that opens at `opening` closes."""
-    depth = 0
-    for place in range(opening, len(formula)):
-        depth += (formula[place] == "(") - (formula[place] == ")")
-        if depth == 0:
-            return place
-    return len(formula)
 
 
 def reference_cells(text: str) -> Iterator[Block]:

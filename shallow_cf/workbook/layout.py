@@ -72,6 +72,16 @@ class Block:
         """The sheet's column of the rightmost cells."""
         return self.column + self.n_columns - 1
 
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Numbers of rows and columns."""
+        return self.n_rows, self.n_columns
+
+    def covers(self, other: Block) -> bool:
+        """Whether all cells of the other block are cells of this one."""
+        down = self.row <= other.row and other.last_row <= self.last_row
+        return down and self.column <= other.column and other.last_column <= self.last_column
+
     def cell(self, r: int = 0, c: int = 0) -> str:
         """Address of a cell of this block, counted from its top left corner at 0, 0."""
         return cell_address(self.row + r, self.column + c)
@@ -102,9 +112,10 @@ class Layout:
     predictions : Block, (n_users, n_items)
     item_bias, user_bias : Block, (1, n_items) and (n_users, 1), or None
     loss : Block of one cell, or None where a foreign sheet has none
-    bias_in_blanks : bool
-        Whether blank cells show the sum of the biases (the published workbook's
-        ``bias`` sheet) instead of 0.
+    blanks : {"zero", "biases", "prediction", "nothing"}
+        What a prediction cell shows where nothing is rated: 0; the sum of the biases (the
+        published workbook's ``bias`` sheet); the prediction all the same (no IF in the
+        formula); no number.
     """
 
     ratings: Block
@@ -116,7 +127,7 @@ class Layout:
     item_bias: Block | None = None
     user_bias: Block | None = None
     loss: Block | None = None
-    bias_in_blanks: bool = False
+    blanks: str = "zero"
 
     @property
     def n_users(self) -> int:
@@ -136,7 +147,14 @@ class Layout:
     @property
     def has_bias(self) -> bool:
         """Whether there are bias cells."""
-        return self.user_bias is not None
+        return self.bias_blocks is not None
+
+    @property
+    def bias_blocks(self) -> tuple[Block, Block] | None:
+        """The cells of b_u and of b_i, or None without biases."""
+        if self.user_bias is None or self.item_bias is None:
+            return None
+        return self.user_bias, self.item_bias
 
     def prediction_formula(self, u: int, i: int) -> str:
         """The formula of one prediction: (1) where there is a rating, 0 where there is none.
@@ -151,9 +169,10 @@ class Layout:
         )
         q_i = ":".join(cell_address(row, q.column + i, fix_row=True) for row in (q.row, q.last_row))
         bias = ""
-        if self.item_bias is not None and self.user_bias is not None:
-            b_i = cell_address(self.item_bias.row, self.item_bias.column + i, fix_row=True)
-            b_u = cell_address(self.user_bias.row + u, self.user_bias.column, fix_column=True)
+        if self.bias_blocks is not None:
+            users, items = self.bias_blocks
+            b_i = cell_address(items.row, items.column + i, fix_row=True)
+            b_u = cell_address(users.row + u, users.column, fix_column=True)
             bias = f"+{b_i}+{b_u}"
         return f'=IF({rating}="",0,MMULT({p_u},{q_i}){bias})'  # (1)
 
@@ -171,11 +190,8 @@ class Layout:
         """Address and value of every embedding and bias cell."""
         cells = block_cells(self.user_factors, parameters.user_factors)
         cells |= block_cells(self.item_factors, parameters.item_factors.T)
-        for block, bias in (
-            (self.user_bias, parameters.user_bias),
-            (self.item_bias, parameters.item_bias),
-        ):
-            if block is not None and bias is not None:
+        if self.bias_blocks is not None and parameters.biases is not None:
+            for block, bias in zip(self.bias_blocks, parameters.biases, strict=True):
                 cells |= block_cells(block, bias)
         return cells
 
@@ -183,10 +199,15 @@ class Layout:
         """What the prediction cells compute, (n_users, n_items), stars."""
         rated = np.zeros((ratings.n_users, ratings.n_items), dtype=bool)
         rated[ratings.user_idx, ratings.item_idx] = True
-        blank = 0.0
-        if self.bias_in_blanks and parameters.user_bias is not None:
-            blank = parameters.user_bias[:, None] + parameters.item_bias
-        return np.where(rated, parameters.predict_all(), blank)
+        return np.where(rated, parameters.predict_all(), self.shown_in_blanks(parameters))
+
+    def shown_in_blanks(self, parameters: Parameters) -> FloatArray:
+        """What prediction cells would compute if nothing were rated, NaN for no number."""
+        if self.blanks == "prediction":
+            return parameters.predict_all()
+        if self.blanks == "biases" and parameters.biases is not None:
+            return np.add.outer(*parameters.biases)
+        return np.full(self.predictions.shape, np.nan if self.blanks == "nothing" else 0.0)
 
 
 def _joined(bias: Block | None, factors: Block) -> list[Block]:
@@ -203,12 +224,13 @@ def _joined(bias: Block | None, factors: Block) -> list[Block]:
 
 
 def block_cells(block: Block, values: FloatArray) -> dict[str, float]:
-    """Address and value of every cell of a block."""
+    """Address and value of every cell of a block that shall have one (NaN: none)."""
     table = np.reshape(values, (block.n_rows, block.n_columns))
     return {
         address: float(value)
         for addresses, row in zip(block.addresses(), table, strict=True)
         for address, value in zip(addresses, row, strict=True)
+        if not math.isnan(value)
     }
 
 

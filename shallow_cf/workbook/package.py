@@ -115,17 +115,17 @@ def _sheet_parts(archive: zipfile.ZipFile) -> dict[str, str]:
     """Sheet name -> name of its XML part in the package."""
     folder = posixpath.dirname(_WORKBOOK_PART)
     relations = SafeElementTree.fromstring(archive.read(f"{folder}/_rels/workbook.xml.rels"))
-    targets = {}
+    targets: dict[str | None, str] = {}
     for relation in relations:
         target = relation.get("Target", "")
         absolute = target.startswith("/")
         part = target[1:] if absolute else posixpath.normpath(posixpath.join(folder, target))
         targets[relation.get("Id")] = part
-    parts = {}
+    parts: dict[str, str] = {}
     for element in SafeElementTree.fromstring(archive.read(_WORKBOOK_PART)).iter():
         if element.tag.endswith("}sheet"):
             relation_id = next(v for k, v in element.attrib.items() if k.endswith("}id"))
-            parts[element.get("name")] = targets[relation_id]
+            parts[element.get("name", "")] = targets[relation_id]
     return parts
 
 

@@ -8,7 +8,7 @@ import warnings
 import zipfile
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 
 import numpy as np
 import numpy.typing as npt
@@ -176,9 +176,8 @@ def _model(path: Path, grid: _Grid) -> WorkbookModel | None:
     P = _numbers(grid, layout.user_factors, "embedding")
     Q = _numbers(grid, layout.item_factors, "embedding").T
     parameters = Parameters(P, np.ascontiguousarray(Q))
-    if layout.user_bias is not None and layout.item_bias is not None:
-        b_u = _numbers(grid, layout.user_bias, "bias").ravel()
-        b_i = _numbers(grid, layout.item_bias, "bias").ravel()
+    if layout.bias_blocks is not None:
+        b_u, b_i = (_numbers(grid, block, "bias").ravel() for block in layout.bias_blocks)
         parameters = Parameters(P, parameters.item_factors, b_u, b_i)
     objective = None if layout.loss is None else _stored(grid, layout.loss)[0, 0]
     return WorkbookModel(
@@ -193,7 +192,7 @@ def _model(path: Path, grid: _Grid) -> WorkbookModel | None:
     )
 
 
-def _is_number(value: Any) -> bool:
+def _is_number(value: Any) -> TypeGuard[float]:
     return isinstance(value, (int, float)) and not isinstance(value, bool)
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import os
-from pathlib import Path
 from typing import Protocol
 
 import openpyxl
@@ -17,7 +16,7 @@ from shallow_cf.parameters import Parameters
 from shallow_cf.ratings import Ratings
 from shallow_cf.workbook.crosstab_sheet import draw
 from shallow_cf.workbook.layout import Layout, block_cells, published_layout
-from shallow_cf.workbook.package import WorkbookError, check_package, patch_cells
+from shallow_cf.workbook.package import check_package, patch_cells
 from shallow_cf.workbook.reader import WorkbookModel
 from shallow_cf.workbook.solver_model import solver_names
 from shallow_cf.workbook.styles import add_styles
