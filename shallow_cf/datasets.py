@@ -149,9 +149,8 @@ def _read_text(path: str | os.PathLike[str]) -> _Text:
         # pandas reads "::" only with its slow engine; a tab cannot stand in this form.
         content, first = content.replace(b"::", b"\t"), first.replace("::", "\t")
     separator = max("\t;,", key=first.count)
-    first = first[
-        : csv.field_size_limit()
-    ]  # a longer field, in a file that is no table, is an error
+    # Cut where csv would raise its own error: only a file that is no table has such a field.
+    first = first[: csv.field_size_limit()]
     fields = next(csv.reader([first], delimiter=separator, skipinitialspace=True))
     return _Text(name, content, encoding, separator, [field.strip() for field in fields], line)
 
@@ -187,8 +186,8 @@ def _encoding(content: bytes) -> str:
 
 
 def _lines(content: bytes, encoding: str) -> io.TextIOWrapper:
-    """The lines of a text, each with its own line end."""
-    return io.TextIOWrapper(io.BytesIO(content), encoding, newline="")
+    """The lines of a text, whatever line ends it has."""
+    return io.TextIOWrapper(io.BytesIO(content), encoding)
 
 
 def _is_number(field: str) -> bool:

@@ -58,7 +58,7 @@ class Ratings:
     def __post_init__(self) -> None:
         # Ids are copied (and the rest is sorted into new arrays), so that freezing them
         # below leaves the caller's own arrays as they were.
-        user_ids, item_ids = np.array(self.user_ids), np.array(self.item_ids)
+        user_ids, item_ids = as_ids(self.user_ids), as_ids(self.item_ids)
         u, i = np.asarray(self.user_idx), np.asarray(self.item_idx)
         r = np.asarray(self.rating, np.float64)
         _check_shapes(user_ids, item_ids, u, i, r)
@@ -66,7 +66,8 @@ class Ratings:
         _check_ids("item", item_ids, i)
         if not np.isfinite(r).all():
             raise ValueError(f"`rating` must be finite, got {r[~np.isfinite(r)][0]}")
-        pair = u.astype(np.int64) * len(item_ids) + i
+        u, i = u.astype(np.intp, copy=False), i.astype(np.intp, copy=False)
+        pair = u * len(item_ids) + i
         order = np.argsort(pair, kind="stable")
         twice = np.flatnonzero(np.diff(pair[order]) == 0)
         if twice.size:
@@ -76,8 +77,8 @@ class Ratings:
         values = {
             "user_ids": user_ids,
             "item_ids": item_ids,
-            "user_idx": u.astype(np.intp)[order],
-            "item_idx": i.astype(np.intp)[order],
+            "user_idx": u[order],
+            "item_idx": i[order],
             "rating": r[order],
         }
         for name, array in values.items():
@@ -252,6 +253,16 @@ class Ratings:
         )
 
 
+def as_ids(ids: npt.ArrayLike) -> npt.NDArray[Any]:
+    """A copy of ids as int64 or as str; ValueError for anything else."""
+    array = np.asarray(ids)
+    if array.dtype.kind in "iu":
+        return array.astype(np.int64)
+    if array.dtype.kind in "UT" or all(isinstance(value, str) for value in array.ravel()):
+        return array.astype(np.str_)  # never Python objects, which could not be saved safely
+    raise ValueError(f"ids must be whole numbers or texts, got {array.ravel()[:3].tolist()}")
+
+
 def index_of(ids: npt.NDArray[Any], wanted: npt.ArrayLike, kind: str) -> npt.NDArray[np.intp]:
     """Indices of the wanted ids, in the shape of `wanted`.
 
@@ -285,7 +296,7 @@ def from_columns(
     stars = _stars(rating, place)
     user_ids, u = _indexed(user, "user id", place)
     item_ids, i = _indexed(item, "item id", place)
-    pair = u.astype(np.int64) * len(item_ids) + i
+    pair = u * len(item_ids) + i
     order = np.argsort(pair, kind="stable")
     first = np.flatnonzero(np.diff(pair[order], prepend=-1))  # where each pair's rows begin
     count = np.diff(first, append=len(pair))
@@ -361,7 +372,7 @@ def _stars(column: pd.Series[Any], place: Callable[[int], str]) -> npt.NDArray[n
     if bad.size:
         k = int(bad[0])
         got = column.iloc[k]
-        shown = "a blank" if got is None or got is pd.NA or got != got else _shown(got)
+        shown = "a blank" if pd.api.types.is_scalar(got) and pd.isna(got) else _shown(got)
         raise ValueError(f"{place(k)}rating must be a finite number, got {shown}")
     return stars
 
