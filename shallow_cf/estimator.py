@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
-import zipfile
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,7 +17,7 @@ from shallow_cf import objective
 from shallow_cf._checks import check_choice, check_int, check_number
 from shallow_cf._files import whole_file
 from shallow_cf.parameters import FloatArray, Parameters
-from shallow_cf.ratings import Ratings, index_of
+from shallow_cf.ratings import Ratings, as_ids, index_of
 from shallow_cf.solvers import SOLVERS
 from shallow_cf.solvers.result import Callback, SolverResult
 
@@ -65,7 +66,7 @@ class MatrixFactorization:
     --------
     >>> import shallow_cf as scf
     >>> ratings = scf.load_crosstab()
-    >>> model = scf.MatrixFactorization(solver="grg", random_state=0).fit(ratings)
+    >>> model = scf.MatrixFactorization(solver="grg", random_state=1).fit(ratings)
     >>> round(model.rmse(ratings), 2)
     0.39
     """
@@ -243,7 +244,7 @@ class MatrixFactorization:
             "history_columns": list(self.history_.columns),
         }
         arrays = {
-            "settings": np.array(json.dumps(settings)),
+            "settings": np.array(json.dumps(settings, default=np.generic.item)),
             "user_ids": self.user_ids_,
             "item_ids": self.item_ids_,
             "user_factors": parameters.user_factors,
@@ -267,29 +268,40 @@ class MatrixFactorization:
         ValueError
             If it is no such model, or one of a later version.
         """
+        name = Path(path).name
+        content = Path(path).read_bytes()
         try:
-            with np.load(path, allow_pickle=False) as file:
+            with np.load(io.BytesIO(content), allow_pickle=False) as file:
                 arrays = dict(file)
             settings = json.loads(str(arrays["settings"]))
-        except (ValueError, KeyError, EOFError, TypeError, zipfile.BadZipFile) as error:
-            raise ValueError(f"{path} is not a model saved by shallow_cf") from error
-        if settings["version"] > _FILE_VERSION:
-            raise ValueError(f"{path} was saved by a later version of shallow_cf")
-        options = SOLVERS[settings["solver"]].options(**settings["solver_options"])
+            is_later = settings["version"] > _FILE_VERSION
+            model = None if is_later else cls._from_arrays(settings, arrays)
+        except Exception as error:  # whatever a foreign or damaged file makes the parsers raise
+            raise ValueError(f"{name} is not a model saved by shallow_cf") from error
+        if model is None:
+            raise ValueError(f"{name} was saved by a later version of shallow_cf")
+        return model
+
+    @classmethod
+    def _from_arrays(cls, settings: dict[str, Any], arrays: dict[str, Any]) -> MatrixFactorization:
+        """The model that `save` took apart."""
+        names = ("user_factors", "item_factors", "user_bias", "item_bias")
+        parameters = Parameters(*(arrays[name] for name in names if name in arrays))
+        user_ids, item_ids = as_ids(arrays["user_ids"]), as_ids(arrays["item_ids"])
+        if (len(user_ids), len(item_ids)) != (parameters.n_users, parameters.n_items):
+            raise ValueError("ids and parameters do not fit together")
         model = cls(
             settings["n_factors"],
             bias=settings["bias"],
             solver=settings["solver"],
-            solver_options=options,
+            solver_options=SOLVERS[settings["solver"]].options(**settings["solver_options"]),
             init_scale=settings["init_scale"],
             random_state=settings["random_state"],
         )
-        names = ("user_factors", "item_factors", "user_bias", "item_bias")
-        model.parameters_ = Parameters(*(arrays[name] for name in names if name in arrays))
-        model.user_ids_, model.item_ids_ = arrays["user_ids"], arrays["item_ids"]
         history = pd.DataFrame(arrays["history"], columns=settings["history_columns"])
         counts = [name for name in ("epoch", "iteration") if name in history]
         model.history_ = history.astype(dict.fromkeys(counts, "int64"))
+        model.parameters_, model.user_ids_, model.item_ids_ = parameters, user_ids, item_ids
         return model
 
     def _fitted(self) -> Parameters:

@@ -42,6 +42,10 @@ class Parameters:
     item_bias: FloatArray | None = None
 
     def __post_init__(self) -> None:
+        for name in ("user_factors", "item_factors", "user_bias", "item_bias"):
+            array = getattr(self, name)
+            if array is not None and getattr(array, "dtype", None) != np.float64:
+                object.__setattr__(self, name, np.asarray(array, np.float64))
         P, Q = self.user_factors, self.item_factors
         if P.ndim != 2 or Q.ndim != 2 or P.shape[1] != Q.shape[1] or P.shape[1] < 1:
             raise ValueError(

@@ -122,7 +122,10 @@ def solve(
     theta = Parameters(*(block.copy() for block in parameters.blocks()))
     share_u = options.reg / np.maximum(np.bincount(ratings.user_idx, minlength=ratings.n_users), 1)
     share_i = options.reg / np.maximum(np.bincount(ratings.item_idx, minlength=ratings.n_items), 1)
-    start_rmse = objective.rmse(ratings, theta)
+    with np.errstate(over="ignore", invalid="ignore"):
+        start_rmse = objective.rmse(ratings, theta)
+    if not np.isfinite(start_rmse):
+        raise ValueError("the parameters to start from are so large that the error overflows")
     # No useful run ends a million times worse than both its start and the ratings' size.
     bound = 1e6 * max(start_rmse, float(np.abs(ratings.rating).max()))
     trace: list[TraceRow] = [

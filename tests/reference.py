@@ -1,0 +1,180 @@
+"""Slow, readable twins of the package's mathematics, in plain Python loops.
+
+Nothing here uses NumPy's arithmetic or a line of shallow_cf's. Each function is the
+formula of `shallow_cf.objective` (its number stands beside the line) written as one
+would say it: "for every rating, for every factor". Read these first; the package must
+agree with them, only faster.
+
+Parameters are plain lists here: ``Plain(P, Q, bu, bi)``, with ``bu = bi = None`` for a
+model without biases. A gradient has the same form, because it has one number for each
+parameter. Ratings are a list of triplets ``(u, i, r)``: blank cells simply do not occur.
+"""
+
+import math
+from collections import Counter
+from typing import NamedTuple
+
+import numpy as np
+
+from shallow_cf import Parameters, Ratings
+
+
+class Plain(NamedTuple):
+    """Parameters, or a gradient, as lists."""
+
+    P: list  # P[u][k]
+    Q: list  # Q[i][k]
+    bu: list | None = None  # bu[u]
+    bi: list | None = None  # bi[i]
+
+
+def predict(theta, u, i):
+    """The dot product of two rows, plus two biases if there are biases."""
+    r_hat = 0.0
+    for k in range(len(theta.P[u])):
+        r_hat += theta.P[u][k] * theta.Q[i][k]  # (1)
+    if theta.bu is not None:
+        r_hat += theta.bu[u] + theta.bi[i]  # (1)
+    return r_hat
+
+
+def rmse(triplets, theta):
+    sse = 0.0
+    for u, i, r in triplets:
+        e = predict(theta, u, i) - r  # (2)
+        sse += e * e
+    return math.sqrt(sse / len(triplets))  # (3b)
+
+
+def half_sse(triplets, theta, reg=0.0):
+    total = 0.0
+    for u, i, r in triplets:
+        e = predict(theta, u, i) - r  # (2)
+        total += e * e / 2
+    for number in pack(theta):
+        total += reg * number * number / 2
+    return total  # (3a)
+
+
+def half_sse_gradient(triplets, theta, reg=0.0):
+    """Every rating adds its part to the rows of its user and of its item."""
+    G = scaled(theta, reg)  # the penalty's part: reg times the parameter itself
+    for u, i, r in triplets:
+        e = predict(theta, u, i) - r  # (2)
+        _add_rating(G, theta, u, i, e)
+    return G
+
+
+def rmse_gradient(triplets, theta):
+    n, value = len(triplets), rmse(triplets, theta)
+    return scaled(half_sse_gradient(triplets, theta), 1 / (n * value))  # (5)
+
+
+def sgd_epoch(triplets, theta, eta, batch_size, reg=0.0):
+    """Once through the ratings in the order given, `batch_size` of them a step.
+
+    Within a batch every rating sees the parameters as they were when the batch began;
+    all the changes are added up and made at its end. Each rating brings its share of the
+    penalty: a user with 4 ratings is pulled towards zero by reg/4 with each of them.
+    """
+    ratings_of_user = Counter(u for u, _, _ in triplets)
+    ratings_of_item = Counter(i for _, i, _ in triplets)
+    for first in range(0, len(triplets), batch_size):
+        G = scaled(theta, 0.0)
+        for u, i, r in triplets[first : first + batch_size]:
+            e = predict(theta, u, i) - r  # (2)
+            _add_rating(G, theta, u, i, e)
+            share_u, share_i = reg / ratings_of_user[u], reg / ratings_of_item[i]
+            for k in range(len(theta.P[u])):
+                G.P[u][k] += share_u * theta.P[u][k]
+                G.Q[i][k] += share_i * theta.Q[i][k]
+            if theta.bu is not None:
+                G.bu[u] += share_u * theta.bu[u]
+                G.bi[i] += share_i * theta.bi[i]
+        theta = step_against(theta, eta, G)
+    return theta
+
+
+def _add_rating(G, theta, u, i, e):
+    for k in range(len(theta.P[u])):
+        G.P[u][k] += e * theta.Q[i][k]  # (4a)
+        G.Q[i][k] += e * theta.P[u][k]  # (4b)
+    if theta.bu is not None:
+        G.bu[u] += e  # (4c)
+        G.bi[i] += e  # (4d)
+
+
+# Small tools for lists.
+
+
+def scaled(theta, factor):
+    """A new Plain with every number multiplied by `factor`."""
+
+    def times(block):
+        if block is None:
+            return None
+        return [times(x) if isinstance(x, list) else factor * x for x in block]
+
+    return Plain(*(times(block) for block in theta))
+
+
+def step_against(theta, eta, G):
+    """theta - eta G."""
+
+    def minus(block, slope):
+        if block is None:
+            return None
+        return [
+            minus(x, g) if isinstance(x, list) else x - eta * g
+            for x, g in zip(block, slope, strict=True)
+        ]
+
+    return Plain(*(minus(block, slope) for block, slope in zip(theta, G, strict=True)))
+
+
+def pack(theta):
+    """All numbers in one list: P row by row, Q row by row, bu, bi."""
+    numbers = [x for row in theta.P for x in row] + [x for row in theta.Q for x in row]
+    return numbers if theta.bu is None else numbers + list(theta.bu) + list(theta.bi)
+
+
+# From the package's objects to lists, and problems to try things on.
+
+
+def triplets(ratings):
+    """``[(u, i, r), ...]`` in the order in which `ratings` holds them."""
+    columns = ratings.user_idx.tolist(), ratings.item_idx.tolist(), ratings.rating.tolist()
+    return list(zip(*columns, strict=True))
+
+
+def plain(parameters):
+    """The numbers of a `Parameters` as a Plain."""
+    return Plain(*(block.tolist() for block in parameters.blocks()))
+
+
+def problem(n_users, n_items, n_factors, *, bias=False, rated=1.0, random_state=0):
+    """A random crosstab, about `rated` of whose cells are filled, and random parameters.
+
+    Every user and every item has at least one rating.
+    """
+    rng = np.random.default_rng(random_state)
+    filled = rng.uniform(size=(n_users, n_items)) < rated
+    filled[np.arange(n_users), np.arange(n_users) % n_items] = True
+    filled[np.arange(n_items) % n_users, np.arange(n_items)] = True
+    u, i = np.nonzero(filled)
+    stars = rng.integers(1, 11, len(u)) / 2  # half a star to five stars
+    ratings = Ratings(np.arange(n_users), np.arange(n_items), u, i, stars)
+    return ratings, Parameters.random(n_users, n_items, n_factors, bias=bias, random_state=rng)
+
+
+def planted(n_users, n_items, n_factors, *, rated=1.0, random_state=0):
+    """Ratings that a model with `n_factors` fits perfectly, and the whole true table.
+
+    The true embeddings are uniform(0.5, 1.5), so that all ratings are well above zero.
+    """
+    rng = np.random.default_rng(random_state)
+    P = rng.uniform(0.5, 1.5, (n_users, n_factors))
+    Q = rng.uniform(0.5, 1.5, (n_items, n_factors))
+    table = P @ Q.T
+    u, i = np.nonzero(rng.uniform(size=table.shape) < rated)
+    return Ratings(np.arange(n_users), np.arange(n_items), u, i, table[u, i]), table

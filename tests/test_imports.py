@@ -1,0 +1,195 @@
+"""Imports run one way. This file declares the way; the tests hold the package to it.
+
+A module that stands low in the table can be read, tested and trusted without knowing
+anything above it. `ast` reads the source, so imports inside functions count as well.
+"""
+
+import ast
+import graphlib
+from fnmatch import fnmatchcase
+from pathlib import Path
+
+import pytest
+
+import shallow_cf
+
+# Module (or pattern) -> which modules of ours it may import. Names are relative to
+# shallow_cf; the first pattern that fits counts. A new module needs a line here, unless a
+# pattern covers it: one solver is one file, and so is one sheet of the workbook.
+ALLOWED = {
+    "_checks": [],
+    "_files": [],
+    "ratings": ["_checks"],
+    "datasets": ["_checks", "_files", "ratings"],
+    "parameters": ["_checks", "ratings"],
+    "objective": ["_checks", "ratings", "parameters"],
+    "solvers": ["solvers.*"],  # solvers/__init__.py, where solvers are listed
+    "solvers.result": ["_checks", "ratings", "parameters", "objective"],
+    "solvers.*": ["_checks", "ratings", "parameters", "objective", "solvers.result"],
+    "estimator": [
+        "_checks", "_files", "ratings", "parameters", "objective", "solvers", "solvers.result",
+    ],
+    "workbook": ["workbook.*"],
+    "workbook.*": [
+        "_checks", "_files", "ratings", "parameters", "objective", "solvers.result",
+        "solvers.grg", "workbook.*",
+    ],
+    "cli": ["*"],
+    "__main__": ["cli"],
+    "__init__": ["*"],  # the package itself: the public names
+}  # fmt: skip
+
+# Packages that are not for everyone -> which modules of ours may import them.
+OUTSIDE = {
+    # Cell ranges, formulas and the Solver model are plain data: they need no openpyxl.
+    "openpyxl": ["workbook.reader", "workbook.writer", "workbook.styles", "workbook.*_sheet"],
+    "matplotlib": ["plots"],
+    "argparse": ["cli"],
+    "tqdm": ["cli"],
+}
+
+PACKAGE = Path(shallow_cf.__file__).parent
+
+
+def module_name(path, package=PACKAGE):
+    """``shallow_cf/solvers/sgd.py`` -> ``solvers.sgd``; ``solvers/__init__.py`` -> ``solvers``."""
+    parts = path.relative_to(package).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" and len(parts) > 1 else parts)
+
+
+def modules(package=PACKAGE):
+    """Name -> path of every module of the package."""
+    return {module_name(path, package): path for path in sorted(package.rglob("*.py"))}
+
+
+def imports(path, package=PACKAGE):
+    """What a module imports: ours as ``solvers.sgd``, of others the first name (``numpy``).
+
+    Returns two sets, ours and others'. ``from shallow_cf import objective`` counts as the
+    module; ``from shallow_cf import Ratings``, no module, counts as ``__init__``.
+    """
+    known = modules(package)
+    wanted = []
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            wanted += [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            base = node.module or ""
+            if node.level:  # from . import x: one dot is the folder the module stands in
+                folder = path.parent.relative_to(package.parent).parts
+                folder = folder[: len(folder) - node.level + 1]
+                base = ".".join([*folder, *([base] if base else [])])
+            wanted += [f"{base}.{alias.name}" for alias in node.names]
+    ours, others = set(), set()
+    for name in wanted:
+        first, _, rest = name.partition(".")
+        if first != package.name:
+            others.add(first)
+            continue
+        while rest and rest not in known:  # cut off what is no module but a name in one
+            rest = rest.rpartition(".")[0]
+        ours.add(rest or "__init__")
+    return ours, others
+
+
+def fits(name, patterns):
+    return any(fnmatchcase(name, pattern) for pattern in patterns)
+
+
+def violations(name, path, package=PACKAGE):
+    """Sentences that say what is wrong with a module's imports."""
+    row = next((pattern for pattern in ALLOWED if fnmatchcase(name, pattern)), None)
+    if row is None:
+        return [f"{name} stands in no line of ALLOWED in {Path(__file__).name}: add it"]
+    ours, others = imports(path, package)
+    return [
+        f"{name} must not import {other}"
+        for other in sorted(ours - {name})
+        if not fits(other, ALLOWED[row])
+    ] + [
+        f"{name} must not import {other}"
+        for other in sorted(others & set(OUTSIDE))
+        if not fits(name, OUTSIDE[other])
+    ]
+
+
+@pytest.mark.parametrize("name", modules())
+def test_imports_run_one_way(name):
+    assert violations(name, modules()[name]) == []
+
+
+def test_no_module_imports_itself_in_a_circle():
+    # Found from the imports as they are, not from the table above.
+    graph = {name: imports(path)[0] - {name} for name, path in modules().items()}
+    graphlib.TopologicalSorter(graph).prepare()  # raises CycleError, naming the circle
+
+
+def test_the_table_names_existing_modules():
+    # A line for a module that was renamed or removed would go on, unnoticed and useless.
+    names = list(modules())
+    for pattern in [*ALLOWED, *(p for row in ALLOWED.values() for p in row)]:
+        assert any(fnmatchcase(name, pattern) for name in names), pattern
+
+
+@pytest.mark.parametrize(
+    ("module", "line", "found"),
+    [
+        ("ratings", "from shallow_cf.objective import rmse", "objective"),
+        ("ratings", "from shallow_cf import objective", "objective"),
+        ("ratings", "import shallow_cf.objective as o", "objective"),
+        ("ratings", "from . import objective", "objective"),
+        ("ratings", "from .solvers.sgd import solve", "solvers.sgd"),
+        ("ratings", "def f():\n    from shallow_cf import estimator", "estimator"),
+        ("_checks", "from shallow_cf import ratings", "ratings"),
+        ("parameters", "from shallow_cf import Ratings", "__init__"),
+        ("objective", "import shallow_cf", "__init__"),
+        ("objective", "import openpyxl", "openpyxl"),
+        ("objective", "from matplotlib import pyplot", "matplotlib"),
+        ("estimator", "import argparse", "argparse"),
+        ("estimator", "from shallow_cf.workbook import reader", "workbook.reader"),
+        ("solvers.sgd", "from shallow_cf.solvers import grg", "solvers.grg"),
+        ("solvers.sgd", "from . import grg", "solvers.grg"),
+        ("solvers.sgd", "from .. import estimator", "estimator"),
+        ("solvers.sgd", "from ..solvers import SOLVERS", "solvers"),
+        ("solvers.sgd", "import tqdm.auto", "tqdm"),
+        ("solvers.new", "from shallow_cf.solvers.sgd import solve", "solvers.sgd"),
+        ("workbook.reader", "from shallow_cf.datasets import read_ratings", "datasets"),
+        ("workbook.reader", "from shallow_cf.solvers import sgd", "solvers.sgd"),
+        ("workbook.reader", "from ..estimator import MatrixFactorization", "estimator"),
+        ("workbook.reader", "from shallow_cf import cli", "cli"),
+        ("workbook.layout", "from openpyxl.utils import get_column_letter", "openpyxl"),
+        ("workbook.new_sheet", "import argparse, openpyxl", "argparse"),
+    ],
+)
+def test_the_checker_catches(module, line, found, tmp_path):
+    # A copy of the package, empty files but for the guilty one.
+    package = tmp_path / "shallow_cf"
+    for name in {*modules(), module}:
+        is_package = name in ("solvers", "workbook")
+        path = package.joinpath(*name.split("."), *(["__init__"] if is_package else []))
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.with_suffix(".py").write_text(f"import numpy\n{line}\n" if name == module else "")
+    guilty = modules(package)[module]
+    assert violations(module, guilty, package) == [f"{module} must not import {found}"]
+
+
+def test_the_checker_lets_pass(tmp_path):
+    package = tmp_path / "shallow_cf"
+    (package / "solvers").mkdir(parents=True)
+    for name in ("__init__", "ratings", "objective", "solvers/__init__", "solvers/result"):
+        (package / f"{name}.py").write_text("")
+    new = package / "solvers" / "als.py"
+    new.write_text(
+        "import numpy as np\nfrom scipy import optimize\nfrom shallow_cf import objective\n"
+        "from shallow_cf.ratings import Ratings\nfrom .result import SolverResult\n"
+    )
+    assert violations("solvers.als", new, package) == []
+
+
+def test_a_new_module_has_to_be_declared(tmp_path):
+    package = tmp_path / "shallow_cf"
+    package.mkdir()
+    (package / "__init__.py").write_text("")
+    (package / "novelty.py").write_text("")
+    (complaint,) = violations("novelty", package / "novelty.py", package)
+    assert complaint.startswith("novelty stands in no line of ALLOWED")
