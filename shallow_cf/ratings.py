@@ -256,11 +256,13 @@ class Ratings:
 def as_ids(ids: npt.ArrayLike) -> npt.NDArray[Any]:
     """A copy of ids as int64 or as str; ValueError for anything else."""
     array = np.asarray(ids)
-    if array.dtype.kind in "iu":
+    if array.dtype.kind in "iu" and np.array_equal(array, array.astype(np.int64)):
         return array.astype(np.int64)
     if array.dtype.kind in "UT" or all(isinstance(value, str) for value in array.ravel()):
         return array.astype(np.str_)  # never Python objects, which could not be saved safely
-    raise ValueError(f"ids must be whole numbers or texts, got {array.ravel()[:3].tolist()}")
+    raise ValueError(
+        f"ids must be whole numbers of 64 bits or texts, got {_shown(array.ravel()[:3].tolist())}"
+    )
 
 
 def index_of(ids: npt.NDArray[Any], wanted: npt.ArrayLike, kind: str) -> npt.NDArray[np.intp]:

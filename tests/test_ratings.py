@@ -467,6 +467,12 @@ class TestConstructor:
             (0, [7, 7], "user ids must differ, but 7 is there more than once"),
             (1, ["b", "b"], "item ids must differ, but 'b' is there more than once"),
             (0, [[7, 9]], "`user_ids` and `item_ids` must be vectors, got shapes (1, 2) and (2,)"),
+            (0, [7.5, 9], "ids must be whole numbers of 64 bits or texts, got [7.5, 9.0]"),
+            (
+                1,
+                np.array([2**64 - 1, 3], dtype=np.uint64),  # as int64 this would be -1
+                "ids must be whole numbers of 64 bits or texts, got [18446744073709551615, 3]",
+            ),
             (2, [0, 2], "`user_idx` must be >= 0 and < 2, got 2"),
             (3, [0, -1], "`item_idx` must be >= 0 and < 2, got -1"),
             (0, [], "`user_idx` must be >= 0 and < 0, got 0"),
@@ -485,6 +491,11 @@ class TestConstructor:
         arrays[place] = value
         with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
             scf.Ratings(*map(np.array, arrays))
+
+    def test_text_ids_are_text_not_objects(self):
+        # Arrays of Python objects could not be saved safely.
+        ratings = scf.Ratings(np.array(["x", "y"], dtype=object), *self.good[1:])
+        assert ratings.user_ids.dtype.kind == "U"
 
     def test_indices_are_whole_numbers(self):
         # NumPy would cut 0.9 to 0 and say nothing.

@@ -277,11 +277,14 @@ class TestCallback:
 class TestDivergence:
     # Warnings are errors in this suite, so these also show that no overflow warning leaks.
 
-    @pytest.mark.parametrize("learning_rate", [5.0, 1e3, 1e200])
-    def test_a_huge_learning_rate(self, learning_rate):
+    @pytest.mark.parametrize("batch_size", [1, 32])
+    @pytest.mark.parametrize("learning_rate", [5.0, 1e3, 1e80, 1e200])
+    def test_a_huge_learning_rate(self, learning_rate, batch_size):
         ratings, theta = reference.problem(5, 5, 2, bias=True)
         epochs = []
-        options = scf.SGDOptions(n_epochs=100, learning_rate=learning_rate)
+        options = scf.SGDOptions(
+            n_epochs=100, learning_rate=learning_rate, batch_size=batch_size
+        )  # fmt: skip
         with pytest.raises(scf.DivergenceError) as caught:
             sgd.solve(ratings, theta, options, lambda row: epochs.append(row["epoch"]))
         # The epoch is the one after the last that went well.
@@ -296,6 +299,14 @@ class TestDivergence:
         # P = Q = 1, r = 4, e = -3. One step makes both 3e300, and their product infinite.
         ratings = scf.Ratings(np.array([0]), np.array([0]), [0], [0], [4.0])
         theta = scf.Parameters(np.ones((1, 1)), np.ones((1, 1)))
+        with pytest.raises(scf.DivergenceError, match=r"^diverged in epoch 1 "):
+            sgd.solve(ratings, theta, scf.SGDOptions(learning_rate=1e300), random_state=0)
+
+    def test_a_sudden_jump_to_nan(self):
+        # P = [1, 1], Q = [1, -1], r = 4, e = -4. One step makes P = [4, -4] and Q = [4, 4]
+        # times 1e300: r_hat is infinity minus infinity, and no comparison with NaN is true.
+        ratings = scf.Ratings(np.array([0]), np.array([0]), [0], [0], [4.0])
+        theta = scf.Parameters(np.array([[1.0, 1.0]]), np.array([[1.0, -1.0]]))
         with pytest.raises(scf.DivergenceError, match=r"^diverged in epoch 1 "):
             sgd.solve(ratings, theta, scf.SGDOptions(learning_rate=1e300), random_state=0)
 
