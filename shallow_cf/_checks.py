@@ -6,6 +6,8 @@ import math
 from numbers import Integral, Real
 from typing import Any
 
+import numpy as np
+
 
 def check_int(name: str, value: Any, minimum: int) -> int:
     """Return `value` as an int, or raise naming the argument, the rule and the value."""
@@ -22,9 +24,19 @@ def check_number(name: str, value: Any, minimum: float, *, above: bool = False) 
         raise TypeError(f"`{name}` must be a number, got {value!r}")
     number = float(value)
     if not math.isfinite(number) or number < minimum or (above and number == minimum):
+        finite = "" if math.isfinite(number) else "finite and "
         sign = ">" if above else ">="
-        raise ValueError(f"`{name}` must be {sign} {minimum:g}, got {value}")
+        raise ValueError(f"`{name}` must be {finite}{sign} {minimum:g}, got {value}")
     return number
+
+
+def check_random_state(value: Any) -> None:
+    """Refuse what is no seed: None, a whole number >= 0 or a NumPy Generator."""
+    if value is None or isinstance(value, np.random.Generator):
+        return
+    if isinstance(value, bool) or not isinstance(value, Integral):
+        raise TypeError(f"`random_state` must be a whole number or a Generator, got {value!r}")
+    check_int("random_state", value, 0)
 
 
 def check_choice(name: str, value: Any, choices: tuple[str, ...]) -> str:

@@ -14,10 +14,10 @@ import numpy.typing as npt
 import pandas as pd
 
 from shallow_cf import objective
-from shallow_cf._checks import check_choice, check_int, check_number
+from shallow_cf._checks import check_choice, check_int, check_number, check_random_state
 from shallow_cf._files import whole_file
 from shallow_cf.parameters import FloatArray, Parameters
-from shallow_cf.ratings import Ratings, as_ids, index_of
+from shallow_cf.ratings import Ratings, as_ids, check_ratings, index_of
 from shallow_cf.solvers import SOLVERS
 from shallow_cf.solvers.result import Callback, SolverResult
 
@@ -98,6 +98,7 @@ class MatrixFactorization:
                 f"got {type(solver_options).__name__}"
             )
         self.init_scale = check_number("init_scale", init_scale, 0.0, above=True)
+        check_random_state(random_state)
         self.random_state = random_state
 
     def __repr__(self) -> str:
@@ -127,6 +128,7 @@ class MatrixFactorization:
         DivergenceError
             If SGD's learning rate is too large.
         """
+        check_ratings(ratings)
         rng = np.random.default_rng(self.random_state)
         start = Parameters.random(
             ratings.n_users,
@@ -216,8 +218,7 @@ class MatrixFactorization:
         ValueError
             If they do not fit together.
         """
-        if (parameters.n_users, parameters.n_items) != (ratings.n_users, ratings.n_items):
-            raise ValueError(f"{parameters!r} do not fit {ratings!r}")
+        objective.check_fit(ratings, parameters)
         model = cls(parameters.n_factors, bias=parameters.has_bias)
         model.parameters_ = parameters
         model.user_ids_, model.item_ids_ = ratings.user_ids, ratings.item_ids
@@ -290,6 +291,9 @@ class MatrixFactorization:
         user_ids, item_ids = as_ids(arrays["user_ids"]), as_ids(arrays["item_ids"])
         if (len(user_ids), len(item_ids)) != (parameters.n_users, parameters.n_items):
             raise ValueError("ids and parameters do not fit together")
+        shape = (parameters.n_factors, parameters.has_bias)
+        if shape != (settings["n_factors"], settings["bias"]) or not parameters.is_finite():
+            raise ValueError("settings and parameters do not fit together")
         model = cls(
             settings["n_factors"],
             bias=settings["bias"],

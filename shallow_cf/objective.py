@@ -56,8 +56,21 @@ class GradientError(ValueError):
     """A gradient differs from the finite difference of its function."""
 
 
+def check_fit(ratings: Ratings, parameters: Parameters) -> None:
+    """Raise ValueError where parameters are of other sizes than the ratings."""
+    if (parameters.n_users, parameters.n_items) != (ratings.n_users, ratings.n_items):
+        raise ValueError(f"{parameters!r} do not fit {ratings!r}")
+
+
 def residual(ratings: Ratings, parameters: Parameters) -> FloatArray:
-    """Prediction minus rating for every rating, (n_ratings,), stars. Equation (2)."""
+    """Prediction minus rating for every rating, (n_ratings,), stars. Equation (2).
+
+    Raises
+    ------
+    ValueError
+        If the parameters are of other sizes than the ratings.
+    """
+    check_fit(ratings, parameters)
     return parameters.predict(ratings.user_idx, ratings.item_idx) - ratings.rating  # (2)
 
 
@@ -142,6 +155,7 @@ def forward_difference(
     -------
     (n_params,) array of float
     """
+    theta = np.asarray(theta, np.float64)
     here = function(theta)
     estimate = np.empty_like(theta)
     for j, h in enumerate(np.broadcast_to(step, theta.shape)):
@@ -160,6 +174,7 @@ def central_difference(
     is quadratic along every coordinate, so that any step serves there. Parameters and
     result are those of `forward_difference`.
     """
+    theta = np.asarray(theta, np.float64)
     estimate = np.empty_like(theta)
     for j, h in enumerate(np.broadcast_to(step, theta.shape)):
         ahead, behind = theta.copy(), theta.copy()
@@ -212,7 +227,9 @@ def check_gradient(
     """
     step = check_number("step", step, 0.0, above=True)
     analytic = np.asarray(gradient(theta))
-    estimate = central_difference(function, np.asarray(theta, float), step)
+    estimate = central_difference(function, theta, step)
+    if analytic.shape != estimate.shape:
+        raise GradientError(f"gradient of shape {analytic.shape} for {estimate.size} parameters")
     scale = max(float(np.abs(estimate).max()), np.finfo(float).tiny)
     difference = np.abs(analytic - estimate) / scale
     worst = int(np.argmax(difference))

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from shallow_cf._checks import check_int, check_number
+from shallow_cf._checks import check_int, check_number, check_random_state
 
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.intp]
@@ -93,6 +93,7 @@ class Parameters:
         n_items = check_int("n_items", n_items, 1)
         n_factors = check_int("n_factors", n_factors, 1)
         scale = check_number("scale", scale, 0.0, above=True)
+        check_random_state(random_state)
         rng = np.random.default_rng(random_state)
         P = rng.uniform(0, scale, (n_users, n_factors))
         Q = rng.uniform(0, scale, (n_items, n_factors))

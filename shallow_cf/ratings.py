@@ -323,6 +323,13 @@ def listed(names: Iterable[object], most: int = 12) -> str:
     return ", ".join(texts[:most]) + more if texts else "no columns"
 
 
+def check_ratings(value: object) -> None:
+    """Refuse what is no `Ratings`, saying how to make them."""
+    if not isinstance(value, Ratings):
+        kind = type(value).__name__
+        raise TypeError(f"`ratings` must be Ratings (see Ratings.from_frame), got {kind}")
+
+
 def _check_frame(name: str, value: object) -> None:
     if not isinstance(value, pd.DataFrame):
         raise TypeError(f"`{name}` must be a pandas DataFrame, got {type(value).__name__}")

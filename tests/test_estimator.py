@@ -153,6 +153,22 @@ class TestSettings:
         again = eval(repr(model), namespace)
         assert vars(again) == vars(model)
 
+    @pytest.mark.parametrize(
+        ("seed", "message"),
+        [
+            ("x", "`random_state` must be a whole number or a Generator, got 'x'"),
+            (True, "`random_state` must be a whole number or a Generator, got True"),
+            (-1, "`random_state` must be >= 0, got -1"),
+        ],
+    )
+    def test_a_seed_that_is_none(self, seed, message):
+        with pytest.raises((TypeError, ValueError), match=f"^{message}$"):
+            scf.MatrixFactorization(random_state=seed)
+
+    def test_a_frame_instead_of_ratings(self, ratings):
+        with pytest.raises(TypeError, match=r"^`ratings` must be Ratings .* got DataFrame$"):
+            scf.MatrixFactorization().fit(ratings.to_frame())
+
 
 class TestPredict:
     def test_by_id(self, model, ratings):
@@ -471,3 +487,17 @@ class TestLoadRefuses:
         self.write(tmp_path / "m.npz", **arrays)
         with pytest.raises(ValueError, match=r"m\.npz"):
             scf.MatrixFactorization.load(tmp_path / "m.npz")
+
+    @pytest.mark.parametrize(
+        "setting", [{"n_factors": 7}, {"bias": True}, {"solver": "lbfgs"}, {"random_state": -1}]
+    )
+    def test_settings_that_do_not_fit(self, tmp_path, setting):
+        self.write(tmp_path / "m.npz")
+        with np.load(tmp_path / "m.npz") as file:
+            settings = json.loads(str(file["settings"])) | setting
+        self.write(tmp_path / "m.npz", settings=np.array(json.dumps(settings)))
+        self.refuses(tmp_path / "m.npz")
+
+    def test_numbers_that_are_none(self, tmp_path):
+        self.write(tmp_path / "m.npz", user_factors=np.full((5, 2), np.nan))
+        self.refuses(tmp_path / "m.npz")

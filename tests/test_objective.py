@@ -450,3 +450,20 @@ class TestEdges:
         objective.half_sse_gradient(ratings, theta, reg=0.1)
         objective.rmse_gradient(ratings, theta)
         assert theta.pack().tolist() == before.tolist()
+
+    @pytest.mark.parametrize("function", [objective.rmse, objective.half_sse_gradient])
+    @pytest.mark.parametrize("n_users", [2, 4])
+    def test_parameters_of_another_table(self, function, n_users):
+        ratings, _ = reference.problem(3, 4, 2)
+        with pytest.raises(ValueError, match=f"^Parameters.{n_users} users.* do not fit Ratings.3"):
+            function(ratings, scf.Parameters.random(n_users, 4, 2))
+
+    def test_a_gradient_of_another_shape(self):
+        with pytest.raises(scf.GradientError, match=r"^gradient of shape \(2, 1\) for 2 param"):
+            scf.check_gradient(lambda x: float(x @ x), lambda x: 2 * x[:, None], np.ones(2))
+
+    def test_differences_at_whole_numbers(self):
+        # An array of int cannot be moved by a small step.
+        at = np.array([1, 2])
+        for difference in (objective.forward_difference, objective.central_difference):
+            assert difference(lambda x: float(x @ x), at, 1e-4) == pytest.approx([2, 4], abs=2e-4)

@@ -5,6 +5,8 @@ tests/reference.py. `TestPenalty` then asks where the steps lead: to a point whe
 gradient of the whole objective, penalty and all, is zero.
 """
 
+import pickle
+
 import numpy as np
 import pytest
 import reference
@@ -329,6 +331,11 @@ class TestDivergence:
         theta = scf.Parameters(np.full((3, 2), 1e80), np.full((3, 2), 1e80))
         with pytest.raises(ValueError):
             sgd.solve(ratings, theta, random_state=0)
+
+    def test_the_error_can_be_sent_between_processes(self):
+        error = pickle.loads(pickle.dumps(scf.DivergenceError(3, 0.5)))
+        assert (error.epoch, error.learning_rate) == (3, 0.5)
+        assert str(error) == str(scf.DivergenceError(3, 0.5))
 
 
 class TestArguments:

@@ -47,8 +47,9 @@ DERIVATIVES = ("forward", "central", "analytic")
 _QUIET_ITERATIONS = 5
 #: Largest gradient entry that counts as zero (stars per unit): code 0.
 _OPTIMALITY_TOLERANCE = 1e-6
-#: Above this many variables the BFGS matrix (8 n**2 bytes) gives way to conjugate gradients.
-_MAX_BFGS_VARIABLES = 2000
+#: Above this many variables BFGS, whose iterations cost n**3 in scipy, gives way to
+#: conjugate gradients.
+_MAX_BFGS_VARIABLES = 1000
 
 
 @dataclass(frozen=True)

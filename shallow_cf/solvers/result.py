@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from shallow_cf.objective import check_fit
 from shallow_cf.parameters import Parameters
 from shallow_cf.ratings import Ratings
 
@@ -56,7 +57,6 @@ class SolverResult:
 
 def check_start(ratings: Ratings, parameters: Parameters) -> None:
     """Refuse parameters that do not fit the ratings or are not finite."""
-    if (parameters.n_users, parameters.n_items) != (ratings.n_users, ratings.n_items):
-        raise ValueError(f"{parameters!r} do not fit {ratings!r}")
+    check_fit(ratings, parameters)
     if not parameters.is_finite():
         raise ValueError("the parameters to start from must be finite, got NaN or infinity")

@@ -9,7 +9,8 @@ moves every parameter against its part of the gradient of `objective.half_sse`:
     b_i <- b_i - eta sum over (u, i) in B of (e_ui     + reg / |U(i)| b_i)      (4d)
 
 Each rating carries its share of the penalty, so that one epoch's steps add up to the
-gradient of the whole objective and a batch touches only the rows it holds. With
+gradient of the whole objective and a batch touches only the rows it holds. (Users and
+items without ratings stay where they start.) With
 batch_size = 1 these are the updates of Funk (2006), "Netflix Update: Try This at
 Home"; with batch_size = n_ratings this is plain gradient descent.
 
@@ -39,15 +40,20 @@ class DivergenceError(ValueError):
     ----------
     epoch : int
         The epoch, counted from 1, in which it happened.
+    learning_rate : float
+        The first step size of that run.
     """
 
     def __init__(self, epoch: int, learning_rate: float) -> None:
-        self.epoch = epoch
+        self.epoch, self.learning_rate = epoch, learning_rate
         super().__init__(
             f"diverged in epoch {epoch} with learning_rate {learning_rate:g}: "
             f"try learning_rate={learning_rate / 4:g}, a smaller batch_size, "
             "or a smaller init_scale when there are many factors"
         )
+
+    def __reduce__(self) -> tuple[type[DivergenceError], tuple[int, float]]:
+        return type(self), (self.epoch, self.learning_rate)  # to be pickled between processes
 
 
 @dataclass(frozen=True)

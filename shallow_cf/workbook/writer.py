@@ -69,7 +69,9 @@ def write_workbook(
     results: dict[str, dict[str, float]] = {}
     for model in models:
         parameters = model if isinstance(model, Parameters) else model.parameters_for(ratings)
-        _check_fit(ratings, parameters)
+        objective.check_fit(ratings, parameters)
+        if not parameters.is_finite():
+            raise ValueError("the parameters hold NaN or infinity, which no cell can hold")
         sheet = "bias" if parameters.has_bias else "dotprod"
         if sheet in numbers:
             raise ValueError(f"two models for the sheet {sheet!r}: give one with and one without")
@@ -130,13 +132,6 @@ def update_workbook(
         results[model.layout.loss.cell()] = value
     with whole_file(path, overwrite=overwrite) as temporary:
         patch_cells(model.path, temporary, {model.sheet: numbers}, {model.sheet: results})
-
-
-def _check_fit(ratings: Ratings, parameters: Parameters) -> None:
-    if (parameters.n_users, parameters.n_items) != (ratings.n_users, ratings.n_items):
-        raise ValueError(f"{parameters!r} do not fit {ratings!r}")
-    if not parameters.is_finite():
-        raise ValueError("the parameters hold NaN or infinity, which no cell can hold")
 
 
 def _add_sheet(
