@@ -62,6 +62,8 @@ class SolverOptions:
         Between 0 and 1: the relative change of the objective that counts as none.
     derivatives : {"forward", "central", "analytic"}
         How the gradient is found: by differences as in Excel, or by equation (5).
+        Differences cost an evaluation of the RMSE (or two) for every parameter; beyond
+        some hundred parameters take the analytic gradient.
     iterations : int, optional
         Most iterations; None for no limit.
     max_time : float, optional
