@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import re
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -30,6 +31,7 @@ from shallow_cf.workbook import (
     update_workbook,
     write_workbook,
 )
+from shallow_cf.workbook.layout import published_layout
 
 DONE, CHECK_FAILED, BAD_INPUT, INTERRUPTED = 0, 1, 2, 130
 
@@ -58,30 +60,53 @@ def main(argv: Sequence[str] | None = None) -> int:
             stream.reconfigure(errors="replace")  # ids in letters the terminal does not have
     args = _parser().parse_args(argv)
     try:
-        outcome: Outcome = args.run(args)
-        print(json.dumps(outcome.data) if args.json else outcome.text, flush=True)
+        with np.errstate(over="raise"):
+            outcome: Outcome = args.run(args)
+        _print(json.dumps(outcome.data) if args.json else outcome.text)
+    except (ValueError, OSError) as error:
+        return _fail(args, _one_line(error))
+    except FloatingPointError:
+        return _fail(args, "the ratings are too large to compute with")
+    except MemoryError:
+        return _fail(args, "not enough memory for data of this size")
+    except KeyboardInterrupt:
+        print(f"{args.prog}: interrupted", file=sys.stderr)
+        return INTERRUPTED
+    return outcome.status
+
+
+def _print(text: str) -> None:
+    try:
+        print(text, flush=True)
     except BrokenPipeError:
         # The reader of our output went away (such as `head`): no more to say to it.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return DONE
-    except (ValueError, OSError) as error:
-        print(f"{args.prog}: error: {_one_line(error)}", file=sys.stderr)
-        return BAD_INPUT
-    except MemoryError:
-        print(f"{args.prog}: error: not enough memory for data of this size", file=sys.stderr)
-        return BAD_INPUT
-    except KeyboardInterrupt:
-        print(f"{args.prog}: interrupted, nothing was written", file=sys.stderr)
-        return INTERRUPTED
-    return outcome.status
+
+
+def _fail(args: argparse.Namespace, reason: str) -> int:
+    print(f"{args.prog}: error: {_in_options(args, reason)}", file=sys.stderr)
+    return BAD_INPUT
+
+
+def _in_options(args: argparse.Namespace, reason: str) -> str:
+    """A message of the library in the words of the command line: `max_time` is --max-time."""
+
+    def option(match: re.Match[str]) -> str:
+        name = match[1].removeprefix("n_")
+        return f"--{name.replace('_', '-')}" if hasattr(args, name) else match[0]
+
+    reason = reason.replace("duplicates='mean' or 'last'", "--duplicates mean or last")
+    return re.sub(r"`(\w+)`", option, reason)
 
 
 def _one_line(error: Exception) -> str:
     if isinstance(error, OSError) and error.strerror:
         reason = error.strerror
-        if isinstance(error, PermissionError):
+        if isinstance(error, PermissionError) and os.name == "nt":
             reason += " (is the file open in Excel?)"
-        return f"{error.filename}: {reason}" if error.filename else reason
+        # Of the two names in a failed replacement the second is the one people know.
+        name = error.filename2 or error.filename
+        return f"{name}: {reason}" if name else reason
     return " ".join(str(error).split())
 
 
@@ -91,7 +116,7 @@ def _one_line(error: Exception) -> str:
 def run_demo(args: argparse.Namespace) -> Outcome:
     """The whole spreadsheet once: train two ways, write the workbook, read it back."""
     path = _free_path(Path(_DEMO_WORKBOOK)) if args.output is None else Path(args.output)
-    _refuse_existing(path, args.force)
+    _check_output(path, args.force, ".xlsx")
     ratings = load_crosstab()
     models = {}
     for solver in ("sgd", "grg"):
@@ -153,10 +178,10 @@ def run_demo(args: argparse.Namespace) -> Outcome:
 def run_crosstab(args: argparse.Namespace) -> Outcome:
     """The users and items with the most ratings, as a table."""
     if args.output is not None:
-        _refuse_existing(Path(args.output), args.force)
+        _check_output(Path(args.output), args.force, source=args.ratings)
     ratings = _read(args)
     table = ratings.to_crosstab()
-    text = table.to_csv(index_label="userId", float_format="%g", lineterminator="\n")
+    text = table.to_csv(index_label="userId", float_format=_as_typed, lineterminator="\n")
     summary = _size_words(ratings)
     if args.output is None:
         shown = text.rstrip()
@@ -176,8 +201,9 @@ def run_crosstab(args: argparse.Namespace) -> Outcome:
 
 def run_export(args: argparse.Namespace) -> Outcome:
     """Ratings and embeddings as a live workbook."""
-    _refuse_existing(Path(args.output), args.force)
+    _check_output(Path(args.output), args.force, ".xlsx", source=args.ratings)
     ratings = _read(args)
+    published_layout(ratings.n_users, ratings.n_items, args.factors, bias=args.bias)  # or no room
     sheets: dict[str, Parameters] = {}
     notes = []
     for bias in (False, True) if args.bias else (False,):
@@ -214,10 +240,14 @@ def run_solve(args: argparse.Namespace) -> Outcome:
     """What pressing Solve does, without Excel."""
     source = Path(args.workbook)
     output = source if args.in_place else Path(args.output)
-    if not args.in_place:
-        if output.exists() and source.exists() and output.samefile(source):
-            raise ValueError(f"{output} is the input; pass --in-place to overwrite it")
-        _refuse_existing(output, args.force)
+    if args.in_place:
+        _check_output(output, force=True)
+    else:
+        # A copy of a workbook with macros is one with macros; Excel goes by the name.
+        suffix = ".xlsm" if source.suffix.lower() == ".xlsm" else ".xlsx"
+        _check_output(
+            output, args.force, suffix, source=args.workbook, hint="; pass --in-place to do so"
+        )
     options = grg.SolverOptions(
         convergence=args.convergence,
         derivatives=args.derivatives,
@@ -250,7 +280,7 @@ def run_solve(args: argparse.Namespace) -> Outcome:
 def run_import(args: argparse.Namespace) -> Outcome:
     """What a workbook holds; with -o as a model for Python."""
     if args.output is not None:
-        _refuse_existing(Path(args.output), args.force)
+        _check_output(Path(args.output), args.force, ".npz", source=args.workbook)
     book = read_workbook(args.workbook, args.sheet)
     rmse = objective.rmse(book.ratings, book.parameters)
     if args.output is not None:
@@ -353,8 +383,25 @@ def _blank_predictions(
     ]
 
 
-def _refuse_existing(path: Path, force: bool) -> None:
-    """Say so before the work rather than after it."""
+def _as_typed(rating: Any) -> str:
+    """A rating with all its digits, a whole one without a point."""
+    return repr(float(rating)).removesuffix(".0")
+
+
+def _check_output(
+    path: Path, force: bool, suffix: str = "", *, source: str | None = None, hint: str = ""
+) -> None:
+    """Refuse a place that cannot be written, before the work rather than after it."""
+    if path.is_dir():
+        raise IsADirectoryError(f"{path} is a folder, not a file")
+    if not path.parent.is_dir():
+        raise FileNotFoundError(f"the folder {path.parent} does not exist")
+    if not os.access(path.parent, os.W_OK):
+        raise PermissionError(f"no permission to write in the folder {path.parent}")
+    if source is not None and path.exists() and Path(source).exists() and path.samefile(source):
+        raise ValueError(f"{path} is the input and is not overwritten{hint}")
+    if path.suffix.lower() != suffix and suffix:
+        raise ValueError(f"the name of the output must end in {suffix}, got {path.name}")
     if path.exists() and not force:
         raise FileExistsError(f"{path} exists already; pass --force to replace it")
 
@@ -388,6 +435,26 @@ def _progress(name: str) -> Iterator[Callback | None]:
 # --- arguments --------------------------------------------------------------------------
 
 
+def _whole_number(minimum: int) -> Callable[[str], int]:
+    """For `type`: a whole number that is at least `minimum`."""
+
+    def convert(text: str) -> int:
+        value = int(text)
+        if value < minimum:
+            raise argparse.ArgumentTypeError(f"must be >= {minimum}, got {text}")
+        return value
+
+    convert.__name__ = "whole number"  # argparse: "invalid whole number value: '1.5'"
+    return convert
+
+
+def _file_name(text: str) -> str:
+    """For `type`: any name, but not none, which pathlib takes for the current folder."""
+    if not text:
+        raise argparse.ArgumentTypeError("expected a file name, got ''")
+    return text
+
+
 class _Parser(argparse.ArgumentParser):
     """Errors on one line."""
 
@@ -407,10 +474,11 @@ def _parser() -> argparse.ArgumentParser:
 
     demo = _command(commands, "demo", run_demo, "shallow-cf demo --seed 7")
     demo.add_argument(
-        "--seed", type=int, default=_DEFAULT_SEED, help="of the start (default: %(default)s)"
-    )
+        "--seed", type=_whole_number(0), default=_DEFAULT_SEED, metavar="S",
+        help="of the start (default: %(default)s)",
+    )  # fmt: skip
     demo.add_argument(
-        "-o", "--output", metavar="FILE",
+        "-o", "--output", metavar="FILE", type=_file_name,
         help=f"workbook to write (default: {_DEMO_WORKBOOK}, numbered where one stands)",
     )  # fmt: skip
 
@@ -420,27 +488,28 @@ def _parser() -> argparse.ArgumentParser:
     )  # fmt: skip
     _add_ratings(crosstab, optional=False)
     crosstab.add_argument(
-        "-o", "--output", metavar="FILE", help="csv to write (default: print the table)"
-    )
+        "-o", "--output", metavar="FILE", type=_file_name,
+        help="csv to write (default: print the table)",
+    )  # fmt: skip
 
     export = _command(
         commands, "export", run_export, "shallow-cf export ratings.csv --bias -o book.xlsx"
     )
     _add_ratings(export, optional=True)
-    export.add_argument("-o", "--output", metavar="FILE", required=True, help="workbook to write")
     export.add_argument(
-        "--factors", type=int, default=5, metavar="K",
+        "-o", "--output", metavar="FILE", required=True, type=_file_name, help="workbook to write"
+    )
+    export.add_argument(
+        "--factors", type=_whole_number(1), default=5, metavar="K",
         help="numbers in an embedding (default: %(default)s)",
     )  # fmt: skip
     export.add_argument(
         "--bias", action="store_true", help="add the sheet with a bias for each user and item"
     )
     export.add_argument(
-        "--seed",
-        type=int,
-        default=_DEFAULT_SEED,
+        "--seed", type=_whole_number(0), default=_DEFAULT_SEED, metavar="S",
         help="of the random embeddings (default: %(default)s)",
-    )
+    )  # fmt: skip
     export.add_argument(
         "--solve", action="store_true", help="write solved embeddings instead of random ones"
     )
@@ -448,7 +517,7 @@ def _parser() -> argparse.ArgumentParser:
     solve = _command(commands, "solve", run_solve, "shallow-cf solve book.xlsx -o solved.xlsx")
     _add_workbook(solve)
     target = solve.add_mutually_exclusive_group(required=True)
-    target.add_argument("-o", "--output", metavar="FILE", help="workbook to write")
+    target.add_argument("-o", "--output", metavar="FILE", type=_file_name, help="workbook to write")
     target.add_argument("--in-place", action="store_true", help="overwrite the workbook itself")
     defaults = grg.SolverOptions()
     solve.add_argument(
@@ -459,15 +528,23 @@ def _parser() -> argparse.ArgumentParser:
         "--derivatives", choices=grg.DERIVATIVES, default=defaults.derivatives,
         help="differences as in Excel, or the formula (default: %(default)s)",
     )  # fmt: skip
-    solve.add_argument("--iterations", type=int, metavar="N", help="most iterations (no limit)")
-    solve.add_argument("--max-time", type=float, metavar="S", help="most seconds (no limit)")
+    solve.add_argument(
+        "--iterations", type=int, metavar="N", help="most iterations (default: no limit)"
+    )
+    solve.add_argument(
+        "--max-time", type=float, metavar="S", help="most seconds (default: no limit)"
+    )
 
     import_ = _command(commands, "import", run_import, "shallow-cf import book.xlsx -o model.npz")
     _add_workbook(import_)
-    import_.add_argument("-o", "--output", metavar="FILE", help="model to write (.npz)")
+    import_.add_argument(
+        "-o", "--output", metavar="FILE", type=_file_name, help="model to write (.npz)"
+    )
 
     check = _command(commands, "check", run_check, "shallow-cf check book.xlsx")
-    check.add_argument("workbook", metavar="BOOK.xlsx", help="workbook with stored results")
+    check.add_argument(
+        "workbook", metavar="BOOK.xlsx", type=_file_name, help="workbook with stored results"
+    )
     return parser
 
 
@@ -488,7 +565,7 @@ def _command(
 
 
 def _add_workbook(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("workbook", metavar="BOOK.xlsx", help="workbook to read")
+    parser.add_argument("workbook", metavar="BOOK.xlsx", type=_file_name, help="workbook to read")
     parser.add_argument(
         "--sheet", metavar="NAME", help="sheet to read (default: the one that opens)"
     )
@@ -496,13 +573,13 @@ def _add_workbook(parser: argparse.ArgumentParser) -> None:
 
 def _add_ratings(parser: argparse.ArgumentParser, *, optional: bool) -> None:
     parser.add_argument(
-        "ratings", metavar="RATINGS", nargs="?" if optional else None,
+        "ratings", metavar="RATINGS", nargs="?" if optional else None, type=_file_name,
         help="ratings.csv, u.data or ratings.dat, or one of them gzipped"
         + (" (default: the lesson's 206 ratings)" if optional else ""),
     )  # fmt: skip
     for name in ("users", "items"):
         parser.add_argument(
-            f"--{name}", type=int, metavar="N",
+            f"--{name}", type=_whole_number(1), metavar="N",
             help=f"how many {name}, those with the most ratings (default: up to {_LESSON_SIZE})",
         )  # fmt: skip
     for role in ("user", "item", "rating"):

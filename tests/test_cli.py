@@ -1,0 +1,1081 @@
+"""The command line: what each command says, writes and returns, and how it refuses.
+
+Commands run in this process through `main(argv)`, a few in one of their own. What they
+report is never compared with the package's own arithmetic: the tests read the files that
+were written with openpyxl, csv and zipfile and do the sums in plain loops.
+"""
+
+import argparse
+import contextlib
+import csv
+import io
+import json
+import math
+import os
+import random
+import re
+import subprocess
+import sys
+import zipfile
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import openpyxl
+import pytest
+
+import shallow_cf as scf
+from shallow_cf import cli
+from shallow_cf.cli import main
+
+COMMANDS = ("demo", "crosstab", "export", "solve", "import", "check")
+
+
+# --- tools ----------------------------------------------------------------------------------
+
+
+class Done:
+    """How a command ended: exit status, what it printed, what it complained about."""
+
+    def __init__(self, status, out, err):
+        self.status, self.out, self.err = status, out, err
+
+    @property
+    def json(self):
+        """The one JSON object on standard output."""
+
+        def refuse(constant):
+            raise AssertionError(f"{constant} is not JSON")
+
+        return json.loads(self.out, parse_constant=refuse)
+
+
+def run(*argv):
+    """Run a command in this process."""
+    out, err = io.StringIO(), io.StringIO()
+    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+        try:
+            status = main([str(part) for part in argv])
+        except SystemExit as stop:  # argparse's way to end
+            status = stop.code
+    return Done(status, out.getvalue(), err.getvalue())
+
+
+def ok(*argv):
+    """Run a command that must succeed without a word of complaint."""
+    done = run(*argv)
+    assert (done.status, done.err) == (0, "")
+    return done
+
+
+def refused(*argv):
+    """Run a command that must fail with status 2, one line on stderr and no new files; the line."""
+    before = snapshot()
+    done = run(*argv)
+    assert done.status == 2
+    assert done.out == ""
+    assert done.err.count("\n") == 1
+    assert done.err.endswith("\n")
+    assert re.match(r"shallow-cf( \w+)?: error: \S", done.err)
+    assert "Traceback" not in done.err
+    assert snapshot() == before
+    return done.err.rstrip("\n")
+
+
+def snapshot(folder="."):
+    """Name -> bytes of every file here, hidden and temporary ones included."""
+    return {str(path): path.read_bytes() for path in Path(folder).rglob("*") if path.is_file()}
+
+
+class Sheet:
+    """A sheet of a workbook of ours, read with openpyxl: its blocks, found by their labels."""
+
+    def __init__(self, path, name, n_users, n_items, n_factors):
+        values = openpyxl.load_workbook(path, data_only=True)[name]
+        bias = name == "bias"
+        left, top, header = n_factors + 2, n_users + 4 + bias, n_users + n_factors + 4 + bias
+        users, items, factors = range(n_users), range(n_items), range(n_factors)
+
+        def cell(row, column):
+            return values.cell(row, column).value
+
+        assert cell(1, left) == "movieId"
+        assert cell(header + n_users + 2, left + n_items - 1) == "RMSE"
+        self.users = [cell(2 + u, left) for u in users]
+        self.items = [cell(1, left + 1 + i) for i in items]
+        self.ratings = [[cell(2 + u, left + 1 + i) for i in items] for u in users]
+        self.Q = [[cell(top + k, left + 1 + i) for k in factors] for i in items]
+        self.P = [[cell(header + 1 + u, 2 + k) for k in factors] for u in users]
+        self.b_i = [cell(top - 1, left + 1 + i) if bias else 0.0 for i in items]
+        self.b_u = [cell(header + 1 + u, 1) if bias else 0.0 for u in users]
+        self.predictions = [[cell(header + 1 + u, left + 1 + i) for i in items] for u in users]
+        self.loss = cell(header + n_users + 2, left + n_items)
+
+    def predict(self, u, i):
+        dot = sum(p * q for p, q in zip(self.P[u], self.Q[i], strict=True))
+        return dot + self.b_u[u] + self.b_i[i]
+
+    def rated(self):
+        return [
+            (u, i, r) for u, row in enumerate(self.ratings) for i, r in enumerate(row)
+            if r is not None
+        ]  # fmt: skip
+
+    def rmse(self):
+        squares = [(self.predict(u, i) - r) ** 2 for u, i, r in self.rated()]
+        return math.sqrt(sum(squares) / len(squares))
+
+    def largest_difference(self):
+        """Between the stored results and these loops."""
+        rated = {(u, i) for u, i, _ in self.rated()}
+        differences = [
+            abs(stored - (self.predict(u, i) if (u, i) in rated else 0))
+            for u, row in enumerate(self.predictions)
+            for i, stored in enumerate(row)
+        ]
+        return max(*differences, abs(self.loss - self.rmse()))
+
+
+def random_ratings(n_users=18, n_items=20, seed=0):
+    """Triplets (user, item, stars); some users and items have many more than others."""
+    rng = random.Random(seed)
+    return [
+        (100 + u, 7 * i + 1, rng.randint(1, 10) / 2)
+        for u in range(n_users)
+        for i in range(n_items)
+        if rng.random() < 0.3 + 0.65 * ((u * 7 + i * 5) % 12) / 12
+    ]
+
+
+def write_ratings(path, triplets):
+    lines = [f"{u},{i},{r:g},{1_000_000 + k}" for k, (u, i, r) in enumerate(triplets)]
+    Path(path).write_text("userId,movieId,rating,timestamp\n" + "\n".join(lines) + "\n")
+
+
+def top_of(triplets, n_users, n_items):
+    """The ids of the users and items with the most ratings, by counting; ties: lower id first."""
+
+    def most(ids, n):
+        count = Counter(ids)
+        return sorted(sorted(count, key=lambda k: (-count[k], k))[:n])
+
+    return most((u for u, _, _ in triplets), n_users), most((i for _, i, _ in triplets), n_items)
+
+
+@pytest.fixture
+def ratings_csv():
+    """`ratings.csv` in the current folder; gives its triplets."""
+    triplets = random_ratings()
+    write_ratings("ratings.csv", triplets)
+    return triplets
+
+
+@pytest.fixture(scope="module")
+def exported(tmp_path_factory):
+    """A small workbook of random embeddings: 6 users, 5 items, 2 factors."""
+    with contextlib.chdir(tmp_path_factory.mktemp("exported")):
+        write_ratings("ratings.csv", random_ratings())
+        ok("export", "ratings.csv", "--users", 6, "--items", 5, "--factors", 2, "-o", "book.xlsx")
+        return Path("book.xlsx").read_bytes(), Sheet("book.xlsx", "dotprod", 6, 5, 2)
+
+
+@pytest.fixture
+def book(ratings_csv, exported):
+    """That workbook as `book.xlsx` in the current folder, and what is on its sheet."""
+    content, sheet = exported
+    Path("book.xlsx").write_bytes(content)
+    return sheet
+
+
+# --- demo -----------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def demo(tmp_path_factory):
+    """Two runs in one folder: `demo`, then `demo --seed 7 --json`."""
+    folder = tmp_path_factory.mktemp("demo")
+    with contextlib.chdir(folder):
+        text, first = ok("demo"), Path("collab_filter.xlsx").read_bytes()
+        data = ok("demo", "--seed", 7, "--json")
+    return folder, text.out, first, data
+
+
+def test_demo_tells_the_whole_story(demo):
+    _, text, _, _ = demo
+    assert "15 users x 15 movies, 206 ratings, 19 blanks" in text
+    assert 2.7 < float(re.search(r"seed 1: RMSE (\d\.\d+) stars", text)[1]) < 3.0
+    assert re.search(r"^mini-batch SGD +1000 epochs +\d+\.\d\d +0\.39\d{4}$", text, re.M)
+    assert re.search(
+        r"^Solver \(GRG Nonlinear\) +\d+ iterations +\d+\.\d\d +0\.39\d{4}$", text, re.M
+    )
+    assert "Solver says: Solver has converged to the current solution." in text
+    # What would user 294 give movie 296? Around three and a half stars, both methods say.
+    sgd, grg = re.search(r"^ +294 +296 +(\d\.\d\d) +(\d\.\d\d)$", text, re.M).groups()
+    assert 3 < float(sgd) < 4
+    assert 3 < float(grg) < 4
+    assert "Wrote collab_filter.xlsx and read it back: 226 cells" in text
+    assert float(re.search(r"NumPy's (\S+) stars", text)[1]) <= 1e-9
+
+
+def test_demo_in_numbers(demo):
+    data = demo[3].json
+    assert (data["users"], data["items"], data["ratings"]) == (15, 15, 206)
+    assert 2.7 < data["start_rmse"] < 3.0
+    assert data["sgd"]["rmse"] < 0.3935
+    assert data["grg"]["rmse"] < 0.3931
+    assert data["sgd"]["seconds"] > 0
+    assert data["grg"]["seconds"] > 0
+    assert data["grg"]["code"] in (0, 1)
+    assert data["grg"]["message"].startswith("Solver ")
+    assert data["grg"]["iterations"] > 10
+    assert data["max_difference"] <= 1e-9
+    assert data["workbook"] == "collab_filter-2.xlsx"
+
+
+def test_demo_never_overwrites_a_workbook(demo):
+    folder, _, first, _ = demo
+    files = snapshot(folder)
+    assert [Path(name).name for name in sorted(files)] == [
+        "collab_filter-2.xlsx",
+        "collab_filter.xlsx",
+    ]
+    assert (folder / "collab_filter.xlsx").read_bytes() == first
+
+
+def test_the_demos_workbook_holds_what_the_demo_says(demo):
+    data = demo[3].json
+    sheet = Sheet(demo[0] / data["workbook"], "dotprod", 15, 15, 5)
+    assert len(sheet.rated()) == data["ratings"]
+    assert sheet.rmse() == pytest.approx(data["grg"]["rmse"], abs=1e-12)
+    assert sheet.largest_difference() < 1e-12
+    first, *others = ((row["user"], row["item"]) for row in data["predictions"])
+    assert first == (294, 296)
+    assert len(others) > 1
+    for row in data["predictions"]:
+        u, i = sheet.users.index(row["user"]), sheet.items.index(row["item"])
+        assert sheet.ratings[u][i] is None  # a blank cell, as promised
+        assert row["grg"] == pytest.approx(sheet.predict(u, i), abs=1e-12)
+
+
+# --- crosstab -------------------------------------------------------------------------------
+
+
+def parsed_crosstab(text):
+    """(user ids, item ids, rows of stars or None) of a crosstab's csv."""
+    header, *rows = csv.reader(io.StringIO(text))
+    assert header[0] == "userId"
+    stars = [[float(r) if r else None for r in row[1:]] for row in rows]
+    return [int(row[0]) for row in rows], [int(i) for i in header[1:]], stars
+
+
+def expected_crosstab(triplets, n_users, n_items):
+    users, items = top_of(triplets, n_users, n_items)
+    rated = {(u, i): r for u, i, r in triplets}
+    return users, items, [[rated.get((u, i)) for i in items] for u in users]
+
+
+@pytest.mark.parametrize(("n_users", "n_items"), [(15, 15), (3, 20), (18, 1), (1, 1)])
+def test_crosstab_is_the_table_of_those_with_the_most_ratings(ratings_csv, n_users, n_items):
+    size = ("--users", n_users, "--items", n_items)
+    expected = expected_crosstab(ratings_csv, n_users, n_items)
+    assert parsed_crosstab(ok("crosstab", "ratings.csv", *size).out) == expected
+
+    done = ok("crosstab", "ratings.csv", *size, "-o", "crosstab.csv")
+    content = Path("crosstab.csv").read_bytes()
+    assert parsed_crosstab(content.decode("utf-8")) == expected
+    assert b"\r" not in content
+    n_ratings = sum(r is not None for row in expected[2] for r in row)
+    assert done.out == f"crosstab.csv: {n_users} users x {n_items} items, {n_ratings} ratings\n"
+
+
+def test_crosstab_json(ratings_csv):
+    users, items, stars = expected_crosstab(ratings_csv, 4, 6)
+    size = ("--users", 4, "--items", 6, "--json")
+    data = ok("crosstab", "ratings.csv", *size).json
+    assert (data["user_ids"], data["item_ids"], data["table"]) == (users, items, stars)
+    assert (data["users"], data["items"]) == (4, 6)
+    assert data["ratings"] == sum(r is not None for row in stars for r in row)
+    assert data["output"] is None
+    data = ok("crosstab", "ratings.csv", *size, "-o", "c.csv").json
+    assert data["output"] == "c.csv"
+
+
+def test_crosstab_of_everything_there_is_where_that_is_little():
+    write_ratings("ratings.csv", [(1, 10, 4), (2, 10, 2.5), (2, 20, 1)])
+    assert ok("crosstab", "ratings.csv").out == "userId,10,20\n1,4,\n2,2.5,1\n"
+
+
+def test_crosstab_writes_every_digit():
+    rows = "1,7,4\n1,7,5\n1,7,2\n2,7,3.141592653589793\n2,8,1234567.5\n"
+    Path("r.csv").write_text("userId,movieId,rating\n" + rows)
+    text = ok("crosstab", "r.csv", "--duplicates", "mean").out
+    assert text == "userId,7,8\n1,3.6666666666666665,\n2,3.141592653589793,1234567.5\n"
+
+
+def test_columns_by_name_and_duplicates():
+    Path("r.csv").write_text("who;what;stars?\nann;Alien;4\nann;Alien;2\nbob;Alien;5\n")
+    names = ("--user-column", "who", "--item-column", "what", "--rating-column", "stars?")
+    assert "r.csv line 1: column for the user" in refused("crosstab", "r.csv")
+    error = refused("crosstab", "r.csv", *names)
+    assert "r.csv line 3: user 'ann' rated item 'Alien' more than once" in error
+    assert error.endswith("; --duplicates mean or last accepts that")
+    out = ok("crosstab", "r.csv", *names, "--duplicates", "last").out
+    assert out == "userId,Alien\nann,2\nbob,5\n"
+
+
+# --- export ---------------------------------------------------------------------------------
+
+
+def test_export_writes_the_ratings_and_random_embeddings(ratings_csv):
+    size = ("--users", 7, "--items", 4, "--factors", 3, "--seed", 5)
+    data = ok("export", "ratings.csv", *size, "--bias", "-o", "book.xlsx", "--json").json
+    users, items, stars = expected_crosstab(ratings_csv, 7, 4)
+    for name in ("dotprod", "bias"):
+        sheet = Sheet("book.xlsx", name, 7, 4, 3)
+        assert (sheet.users, sheet.items, sheet.ratings) == (users, items, stars)
+        numbers = [x for row in sheet.P + sheet.Q for x in row]
+        numbers += sheet.b_u + sheet.b_i if name == "bias" else []
+        assert all(0 <= x < 1 for x in numbers)
+        assert len(set(numbers)) == len(numbers)
+        assert sheet.largest_difference() < 1e-12
+        assert data["sheets"][name] == pytest.approx(sheet.rmse(), abs=1e-12)
+    assert data["rmse"] == data["sheets"]["bias"]
+    assert (data["users"], data["items"], data["factors"], data["bias"]) == (7, 4, 3, True)
+    assert data["ratings"] == len(sheet.rated())
+    assert data["output"] == "book.xlsx"
+    assert data["solved"] is False
+
+
+def test_export_text_and_one_sheet_without_bias(ratings_csv):
+    done = ok("export", "ratings.csv", "--users", 7, "--items", 4, "-o", "book.xlsx")
+    sheet = Sheet("book.xlsx", "dotprod", 7, 4, 5)
+    assert openpyxl.load_workbook("book.xlsx").sheetnames == ["dotprod"]
+    assert done.out == (
+        f"book.xlsx: 7 users x 4 items, {len(sheet.rated())} ratings, 5 factors; "
+        f"RMSE {sheet.rmse():.6f} on sheet dotprod\n"
+    )
+
+
+def test_export_without_a_file_takes_the_lessons_crosstab():
+    data = ok("export", "-o", "book.xlsx", "--json").json
+    assert (data["users"], data["items"], data["ratings"], data["factors"]) == (15, 15, 206, 5)
+    assert data["bias"] is False
+    sheet = Sheet("book.xlsx", "dotprod", 15, 15, 5)
+    assert len(sheet.rated()) == 206
+    assert 294 in sheet.users
+    assert 296 in sheet.items
+
+
+def test_the_same_seed_gives_the_same_embeddings(ratings_csv):
+    def embeddings(seed, name):
+        ok("export", "ratings.csv", "--seed", seed, "-o", name)
+        return Sheet(name, "dotprod", 15, 15, 5).P
+
+    assert embeddings(3, "a.xlsx") == embeddings(3, "b.xlsx")
+    assert embeddings(4, "c.xlsx") != embeddings(3, "d.xlsx")
+
+
+def test_export_solved_embeddings(ratings_csv):
+    size = ("--users", 6, "--items", 5, "--factors", 2)
+    start = ok("export", "ratings.csv", *size, "-o", "start.xlsx", "--json").json
+    data = ok("export", "ratings.csv", *size, "--solve", "-o", "solved.xlsx", "--json").json
+    sheet = Sheet("solved.xlsx", "dotprod", 6, 5, 2)
+    assert data["solved"] is True
+    assert data["rmse"] == pytest.approx(sheet.rmse(), abs=1e-12)
+    assert data["rmse"] < start["rmse"] / 2
+    assert sheet.largest_difference() < 1e-12
+    text = ok("export", "ratings.csv", *size, "--solve", "-o", "solved2.xlsx").out
+    assert re.match(r"dotprod: Solver \w+.*\nsolved2.xlsx: 6 users x 5 items", text)
+
+
+def test_export_notes_where_excels_solver_gives_up_and_solve_does_not(ratings_csv):
+    ok("export", "ratings.csv", "--factors", 7, "-o", "book.xlsx")  # 15 * 7 + 15 * 7 = 210 cells
+    cells = [c.value for row in openpyxl.load_workbook("book.xlsx")["dotprod"] for c in row]
+    assert any("210 variable cells" in cell for cell in cells if isinstance(cell, str))
+    solve = ("solve", "book.xlsx", "-o", "out.xlsx", "--derivatives", "analytic", "--json")
+    data = ok(*solve, "--iterations", 20).json
+    assert data["rmse_after"] < data["rmse_before"]
+
+
+# --- solve ----------------------------------------------------------------------------------
+
+QUICK = ("--derivatives", "analytic")
+
+
+def test_solve_writes_a_new_workbook_with_a_smaller_loss(book):
+    before = Path("book.xlsx").read_bytes()
+    data = ok("solve", "book.xlsx", "-o", "solved.xlsx", "--json").json
+    assert Path("book.xlsx").read_bytes() == before
+    solved = Sheet("solved.xlsx", "dotprod", 6, 5, 2)
+    assert solved.ratings == book.ratings
+    assert data["method"] == "grg"
+    assert data["sheet"] == "dotprod"
+    assert data["rmse_before"] == pytest.approx(book.rmse(), abs=1e-12)
+    assert data["rmse_after"] == pytest.approx(solved.rmse(), abs=1e-12)
+    assert data["rmse_after"] < data["rmse_before"] / 2
+    assert solved.largest_difference() < 1e-12
+    assert data["code"] in (0, 1)
+    assert data["message"].startswith("Solver ")
+    assert data["iterations"] > 5
+    assert data["seconds"] > 0
+    assert data["output"] == "solved.xlsx"
+
+
+def test_solve_text(book):
+    text = ok("solve", "book.xlsx", "-o", "solved.xlsx", *QUICK).out
+    before, after = f"{book.rmse():.6f}", f"{Sheet('solved.xlsx', 'dotprod', 6, 5, 2).rmse():.6f}"
+    assert re.fullmatch(
+        rf"Solver [^\n]+\nsolved.xlsx, sheet dotprod: RMSE {before} -> {after} "
+        r"in \d+ iterations, \d+\.\d\d s\n",
+        text,
+    )
+
+
+def test_solve_chooses_the_sheet(ratings_csv):
+    size = ("--users", 6, "--items", 5, "--factors", 2)
+    ok("export", "ratings.csv", *size, "--bias", "-o", "book.xlsx")
+    before = {name: Sheet("book.xlsx", name, 6, 5, 2) for name in ("dotprod", "bias")}
+    for chosen, other, option in (
+        ("bias", "dotprod", ()),  # the one that opens
+        ("dotprod", "bias", ("--sheet", "dotprod")),
+    ):
+        data = ok("solve", "book.xlsx", "-o", f"{chosen}.xlsx", *QUICK, *option, "--json").json
+        assert data["sheet"] == chosen
+        assert data["rmse_before"] == pytest.approx(before[chosen].rmse(), abs=1e-12)
+        after = Sheet(f"{chosen}.xlsx", chosen, 6, 5, 2)
+        assert data["rmse_after"] == pytest.approx(after.rmse(), abs=1e-12)
+        untouched = Sheet(f"{chosen}.xlsx", other, 6, 5, 2)
+        assert (untouched.P, untouched.Q) == (before[other].P, before[other].Q)
+
+
+def test_solve_stops_where_it_is_told(book):
+    data = ok("solve", "book.xlsx", "-o", "a.xlsx", "--iterations", 3, *QUICK, "--json").json
+    assert (data["code"], data["iterations"]) == (3, 3)
+    assert data["message"] == "Stop chosen when the maximum iteration limit was reached."
+    data = ok("solve", "book.xlsx", "-o", "b.xlsx", "--max-time", 1e-9, *QUICK, "--json").json
+    assert (data["code"], data["iterations"]) == (10, 1)
+    rough = ok("solve", "book.xlsx", "-o", "c.xlsx", "--convergence", 0.5, *QUICK, "--json").json
+    fine = ok("solve", "book.xlsx", "-o", "d.xlsx", "--convergence", 1e-8, *QUICK, "--json").json
+    assert rough["iterations"] < fine["iterations"]
+    assert rough["rmse_after"] > fine["rmse_after"]
+
+
+def test_solve_goes_on_from_where_it_was(book):
+    ok("solve", "book.xlsx", "-o", "half.xlsx", "--iterations", 5, *QUICK)
+    half = Sheet("half.xlsx", "dotprod", 6, 5, 2).rmse()
+    data = ok("solve", "half.xlsx", "-o", "full.xlsx", *QUICK, "--json").json
+    assert data["rmse_before"] == pytest.approx(half, abs=1e-12)
+    assert data["rmse_after"] < half
+
+
+@pytest.mark.parametrize("name", ["book.xlsx", "./book.xlsx", "sub/../book.xlsx", "link.xlsx"])
+@pytest.mark.parametrize("force", [[], ["--force"]])
+def test_solve_does_not_overwrite_its_input_unless_told(book, name, force):
+    Path("sub").mkdir()
+    try:
+        Path("link.xlsx").symlink_to("book.xlsx")
+    except OSError:
+        pytest.skip("no permission to make links here")
+    error = refused("solve", "book.xlsx", "-o", name, *force)
+    assert error.endswith("is the input and is not overwritten; pass --in-place to do so")
+
+
+def test_solve_in_place(book):
+    data = ok("solve", "book.xlsx", "--in-place", *QUICK, "--json").json
+    assert data["output"] == "book.xlsx"
+    after = Sheet("book.xlsx", "dotprod", 6, 5, 2)
+    assert data["rmse_after"] == pytest.approx(after.rmse(), abs=1e-12)
+    assert after.rmse() < book.rmse() / 2
+    assert set(snapshot()) == {"book.xlsx", "ratings.csv"}
+
+
+def test_rmse_is_in_stars_whatever_the_workbooks_objective_computes(book):
+    n = len(book.rated())
+    tamper("book.xlsx", lambda xml: re.sub(r"/COUNT\([^)]*\)", "", xml))
+    data = ok("import", "book.xlsx", "--json").json
+    assert data["rmse"] == pytest.approx(book.rmse(), abs=1e-12)
+    assert data["stored_objective"] == book.loss
+    data = ok("solve", "book.xlsx", "-o", "solved.xlsx", *QUICK, "--json").json
+    solved = Sheet("solved.xlsx", "dotprod", 6, 5, 2)
+    assert data["rmse_after"] == pytest.approx(solved.rmse(), abs=1e-12)
+    # and the objective cell holds its own formula's result, SQRT(SUMXMY2(...))
+    assert solved.loss == pytest.approx(solved.rmse() * math.sqrt(n), rel=1e-12)
+    assert run("check", "solved.xlsx").status == 0
+
+
+def test_ctrl_c_during_solve_keeps_what_was_reached(book, monkeypatch):
+    from shallow_cf.solvers import grg
+
+    gradient, calls = grg.objective.rmse_gradient, []
+
+    def interrupted(*args):
+        calls.append(args)
+        if len(calls) == 10:
+            raise KeyboardInterrupt
+        return gradient(*args)
+
+    monkeypatch.setattr(grg.objective, "rmse_gradient", interrupted)
+    data = ok("solve", "book.xlsx", "-o", "solved.xlsx", *QUICK, "--json").json
+    assert (data["code"], data["message"]) == (6, "Solver stopped at user's request.")
+    assert 0 < data["iterations"] < 10
+    solved = Sheet("solved.xlsx", "dotprod", 6, 5, 2)
+    assert data["rmse_after"] == pytest.approx(solved.rmse(), abs=1e-12)
+    assert solved.rmse() < book.rmse()
+    assert run("check", "solved.xlsx").status == 0
+
+
+@pytest.mark.parametrize("when", ["read_workbook", "update_workbook"])
+def test_ctrl_c_at_other_times_writes_nothing(book, monkeypatch, when):
+    def interrupted(*args, **kwargs):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(cli, when, interrupted)
+    before = snapshot()
+    done = run("solve", "book.xlsx", "-o", "solved.xlsx", *QUICK)
+    assert (done.status, done.out, done.err) == (130, "", "shallow-cf solve: interrupted\n")
+    assert snapshot() == before
+
+
+# --- import ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("bias", [False, True])
+def test_import_says_what_a_workbook_holds(ratings_csv, bias):
+    size = ("--users", 6, "--items", 5, "--factors", 2)
+    ok("export", "ratings.csv", *size, *["--bias"] * bias, "-o", "book.xlsx")
+    name = "bias" if bias else "dotprod"
+    sheet = Sheet("book.xlsx", name, 6, 5, 2)
+    done = ok("import", "book.xlsx", "--json")
+    assert done.json == {
+        "sheet": name, "users": 6, "items": 5, "ratings": len(sheet.rated()), "factors": 2,
+        "bias": bias, "stored_objective": sheet.loss,
+        "rmse": pytest.approx(sheet.rmse(), abs=1e-12), "output": None,
+    }  # fmt: skip
+    lines = dict(re.split(r"  +", line) for line in ok("import", "book.xlsx").out.splitlines())
+    assert lines["sheet"] == name
+    assert lines["users x items"] == "6 x 5"
+    assert lines["ratings"] == str(len(sheet.rated()))
+    assert lines["factors"] == "2"
+    assert lines["bias"] == ("yes" if bias else "no")
+    assert float(lines["stored objective"]) == pytest.approx(sheet.loss, rel=1e-15)
+    assert float(lines["recomputed RMSE"]) == pytest.approx(sheet.rmse(), abs=1e-12)
+
+
+def test_import_as_a_model_for_python(book):
+    data = ok("import", "book.xlsx", "-o", "model.npz", "--json").json
+    assert data["output"] == "model.npz"
+    assert "model              m2.npz\n" in ok("import", "book.xlsx", "-o", "m2.npz").out
+    with np.load("model.npz") as arrays:  # nothing of ours is needed to read it
+        assert arrays["user_factors"].tolist() == book.P
+        assert arrays["item_factors"].tolist() == book.Q
+        assert arrays["user_ids"].tolist() == book.users
+    model = scf.MatrixFactorization.load("model.npz")
+    prediction = model.predict(book.users[4], book.items[3])
+    assert prediction == pytest.approx(book.predict(4, 3), abs=1e-12)
+
+
+def test_import_without_a_stored_objective(book):
+    tamper("book.xlsx", lambda xml: re.sub(r"(SQRT[^<]*</f>)<v>[^<]*</v>", r"\1", xml))
+    assert ok("import", "book.xlsx", "--json").json["stored_objective"] is None
+    assert "stored objective   none stored\n" in ok("import", "book.xlsx").out
+
+
+def test_import_the_published_workbook(reference_workbook):
+    losses = {"dotprod": 0.3930154712865702, "bias": 0.3194674135586278}
+    for sheet, loss in losses.items():
+        data = ok("import", reference_workbook, "--sheet", sheet, "--json").json
+        assert (data["users"], data["items"], data["ratings"], data["factors"]) == (15, 15, 206, 5)
+        assert data["stored_objective"] == loss
+        assert data["rmse"] == pytest.approx(loss, abs=1e-12)
+    data = ok("check", reference_workbook, "--json").json
+    assert (data["cells"], data["ok"]) == (452, True)
+
+
+# --- check ----------------------------------------------------------------------------------
+
+
+def tamper(path, change, sheet="xl/worksheets/sheet1.xml"):
+    """Apply a function of text to a sheet's XML, behind the back of all spreadsheet programs."""
+    with zipfile.ZipFile(path) as archive:
+        parts = {name: archive.read(name) for name in archive.namelist()}
+    xml = parts[sheet].decode("utf-8")
+    assert change(xml) != xml
+    parts[sheet] = change(xml).encode("utf-8")
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, content in parts.items():
+            archive.writestr(name, content)
+
+
+def add(path, address, difference):
+    """Add something to the stored number of a cell."""
+
+    def new_cell(match):
+        return f"{match[1]}{float(match[2]) + difference!r}</v>"
+
+    cell = rf'(<c r="{address}"[^>]*>(?:<f>[^<]*</f>)?<v>)([^<]*)</v>'
+    tamper(path, lambda xml: re.sub(cell, new_cell, xml, count=1))
+
+
+#: In `book`, with 6 users, 5 items and 2 factors, what stands where.
+TAMPERED = {"prediction": "E13", "loss": "I20", "user embedding": "B14", "item embedding": "F11"}
+
+
+def rated_cell(book):
+    """The address of a rating that the loss depends on noticeably: the one most in error."""
+    u, i, _ = max(book.rated(), key=lambda rated: abs(book.predict(rated[0], rated[1]) - rated[2]))
+    return f"{'EFGHI'[i]}{2 + u}"
+
+
+def test_check_is_content_with_an_untouched_workbook(book):
+    done = ok("check", "book.xlsx", "--json")
+    data = done.json
+    assert (data["cells"], data["ok"]) == (6 * 5 + 1, True)
+    assert 0 <= data["max_difference"] <= 1e-12
+    assert data["sheets"]["dotprod"]["loss_checked"] is True
+    text = ok("check", "book.xlsx").out
+    assert re.fullmatch(r"dotprod: 31 cells, largest difference \S+ at [A-Z]+\d+: ok\n", text)
+
+
+@pytest.mark.parametrize("what", [*TAMPERED, "rating"])
+@pytest.mark.parametrize("sign", [1, -1])
+def test_check_finds_a_millionth_of_a_star(book, what, sign):
+    address = TAMPERED.get(what) or rated_cell(book)
+    if what == "prediction":  # of any cell, also one that is not rated and holds 0
+        assert openpyxl.load_workbook("book.xlsx")["dotprod"][address].data_type == "f"
+    before = openpyxl.load_workbook("book.xlsx", data_only=True)["dotprod"][address].value
+    add("book.xlsx", address, sign * 1e-6)
+    after = openpyxl.load_workbook("book.xlsx", data_only=True)["dotprod"][address].value
+    assert after - before == pytest.approx(sign * 1e-6)
+
+    done = run("check", "book.xlsx", "--json")
+    assert (done.status, done.err) == (1, "")
+    assert done.json["ok"] is False
+    assert 1e-9 < done.json["max_difference"] < 1e-5
+    text = run("check", "book.xlsx")
+    assert (text.status, text.err) == (1, "")
+    assert text.out.endswith("DIFFERS\n")
+    if what in ("prediction", "loss"):
+        assert done.json["sheets"]["dotprod"]["worst_cell"] == address
+        assert done.json["max_difference"] == pytest.approx(1e-6)
+
+
+@pytest.mark.parametrize("what", [*TAMPERED, "rating"])
+def test_check_does_not_mind_rounding(book, what):
+    add("book.xlsx", TAMPERED.get(what) or rated_cell(book), 1e-12)
+    data = ok("check", "book.xlsx", "--json").json
+    assert data["ok"] is True
+    assert data["max_difference"] < 1e-11
+
+
+def test_check_looks_at_every_sheet(ratings_csv):
+    size = ("--users", 6, "--items", 5, "--factors", 2)
+    ok("export", "ratings.csv", *size, "--bias", "-o", "book.xlsx")
+    assert ok("check", "book.xlsx", "--json").json["cells"] == 2 * 31
+    add("book.xlsx", TAMPERED["loss"], 0.5)  # on the first sheet, which does not open
+    done = run("check", "book.xlsx", "--json")
+    assert done.status == 1
+    assert {name: sheet["ok"] for name, sheet in done.json["sheets"].items()} == {
+        "dotprod": False,
+        "bias": True,
+    }
+    assert done.json["max_difference"] == pytest.approx(0.5)
+    assert re.search(r"^dotprod: .* at I20: DIFFERS\nbias: .*: ok$", run("check", "book.xlsx").out)
+
+
+def test_check_without_stored_results(book):
+    openpyxl.load_workbook("book.xlsx").save("bare.xlsx")
+    error = refused("check", "bare.xlsx")
+    assert "dotprod!E13: no number is stored as the prediction; open the workbook in" in error
+
+
+# --- refusals -------------------------------------------------------------------------------
+
+OUTPUTS = {  # command -> its arguments, and the name of an output
+    "demo": (["demo"], "out.xlsx"),
+    "crosstab": (["crosstab", "ratings.csv"], "out.csv"),
+    "export": (["export", "ratings.csv"], "out.xlsx"),
+    "solve": (["solve", "book.xlsx", *QUICK], "out.xlsx"),
+    "import": (["import", "book.xlsx"], "out.npz"),
+}
+
+
+@pytest.mark.parametrize("command", OUTPUTS)
+def test_an_existing_file_is_not_replaced_unasked(book, command):
+    arguments, output = OUTPUTS[command]
+    Path(output).write_bytes(b"mine")
+    error = refused(*arguments, "-o", output)
+    assert (
+        error == f"shallow-cf {command}: error: {output} exists already; pass --force to replace it"
+    )
+    assert Path(output).read_bytes() == b"mine"
+
+
+@pytest.mark.parametrize("command", ["crosstab", "export", "solve"])
+def test_a_file_that_appears_during_the_work_is_not_replaced_either(book, command, monkeypatch):
+    arguments, output = OUTPUTS[command]
+    reader = "read_workbook" if command == "solve" else "read_ratings"
+    read = getattr(cli, reader)
+
+    def read_while_somebody_writes(*args, **kwargs):
+        Path(output).write_bytes(b"theirs")
+        return read(*args, **kwargs)
+
+    monkeypatch.setattr(cli, reader, read_while_somebody_writes)
+    done = run(*arguments, "-o", output)
+    assert done.status == 2
+    assert done.err.endswith(f"{output} exists already and is left as it is\n")
+    assert Path(output).read_bytes() == b"theirs"
+    assert set(snapshot()) == {"ratings.csv", "book.xlsx", output}
+
+
+@pytest.mark.parametrize("command", [command for command in OUTPUTS if command != "demo"])
+def test_force_replaces_it(book, command):
+    arguments, output = OUTPUTS[command]
+    Path(output).write_bytes(b"mine")
+    ok(*arguments, "-o", output, "--force")
+    assert Path(output).stat().st_size > 100
+    assert set(snapshot()) == {"ratings.csv", "book.xlsx", output}
+
+
+@pytest.mark.parametrize("command", OUTPUTS)
+def test_places_that_cannot_be_written(book, command, monkeypatch):
+    arguments, output = OUTPUTS[command]
+
+    def work(*args, **kwargs):
+        raise AssertionError("said only after the work")
+
+    for name in ("load_crosstab", "read_ratings", "read_workbook"):
+        monkeypatch.setattr(cli, name, work)
+    Path("folder").mkdir()
+    for force in ([], ["--force"]):
+        assert refused(*arguments, "-o", "folder", *force).endswith(
+            ": folder is a folder, not a file"
+        )
+        missing = str(Path("nowhere") / output)
+        assert refused(*arguments, "-o", missing, *force).endswith(
+            "the folder nowhere does not exist"
+        )
+        assert refused(*arguments, "-o", "", *force).endswith(
+            f"argument -o/--output: expected a file name, got '' (see shallow-cf {command} --help)"
+        )
+    monkeypatch.setattr(os, "access", lambda path, mode: False)
+    assert refused(*arguments, "-o", output).endswith("no permission to write in the folder .")
+
+
+@pytest.mark.parametrize(
+    ("argv", "suffix"),
+    [
+        (["demo", "-o", "out.xls"], ".xlsx"),
+        (["export", "-o", "ratings2.csv"], ".xlsx"),
+        (["export", "-o", "xlsx"], ".xlsx"),
+        (["solve", "book.xlsx", "-o", "book"], ".xlsx"),
+        (["solve", "macros.XLSM", "-o", "solved.xlsx"], ".xlsm"),
+        (["import", "book.xlsx", "-o", "other.xlsx"], ".npz"),
+    ],
+)
+def test_an_output_must_be_named_for_what_it_is(book, argv, suffix):
+    # Excel opens no workbook under another name, and a model is no workbook.
+    Path("macros.XLSM").write_bytes(Path("book.xlsx").read_bytes())
+    error = refused(*argv)
+    assert error.endswith(f"the name of the output must end in {suffix}, got {argv[-1]}")
+
+
+@pytest.mark.parametrize(
+    "argv",
+    [
+        ["crosstab", "ratings.csv", "-o", "ratings.csv"],
+        ["export", "ratings.csv", "-o", "ratings.csv"],
+        ["import", "book.xlsx", "-o", "book.xlsx"],
+    ],
+)
+def test_no_command_overwrites_its_input(book, argv):
+    for force in ([], ["--force"]):
+        assert refused(*argv, *force).endswith(f"{argv[-1]} is the input and is not overwritten")
+
+
+@pytest.mark.parametrize(
+    ("argv", "message"),
+    [
+        (["demo", "--seed", "-1"], "argument --seed: must be >= 0, got -1"),
+        (["export", "-o", "x.xlsx", "--seed", "-1"], "argument --seed: must be >= 0, got -1"),
+        (["export", "-o", "x.xlsx", "--seed", "one"], "--seed: invalid whole number value: 'one'"),
+        (["export", "-o", "x.xlsx", "--factors", "0"], "argument --factors: must be >= 1, got 0"),
+        (["export", "-o", "x.xlsx", "--factors", "1e3"], "invalid whole number value: '1e3'"),
+        (["export", "-o", "x.xlsx", "--factors", "20000"], "20000 factors are too many for a work"),
+        (
+            ["export", "-o", "x.xlsx", "--users", "16"],
+            "error: --users: asked for 16 users, but there are only 15",
+        ),
+        (["crosstab", "ratings.csv", "--users", "0"], "argument --users: must be >= 1, got 0"),
+        (["crosstab", "ratings.csv", "--users", "-3"], "argument --users: must be >= 1, got -3"),
+        (["crosstab", "ratings.csv", "--items", "2.5"], "invalid whole number value: '2.5'"),
+        (
+            ["crosstab", "ratings.csv", "--items", "21"],
+            "error: --items: asked for 21 items, but there are only 20",
+        ),
+        (["crosstab", "ratings.csv", "--duplicates", "first"], "invalid choice: 'first'"),
+        (
+            ["solve", "book.xlsx", "-o", "x.xlsx", "--convergence", "2"],
+            "error: --convergence must be <= 1, got 2.0",
+        ),
+        (
+            ["solve", "book.xlsx", "-o", "x.xlsx", "--convergence", "nan"],
+            "must be finite and >= 0, got nan",
+        ),
+        (
+            ["solve", "book.xlsx", "-o", "x.xlsx", "--convergence", "-1"],
+            "--convergence must be >= 0, got -1.0",
+        ),
+        (
+            ["solve", "book.xlsx", "-o", "x.xlsx", "--max-time", "-1"],
+            "--max-time must be > 0, got -1.0",
+        ),
+        (
+            ["solve", "book.xlsx", "-o", "x.xlsx", "--max-time", "inf"],
+            "must be finite and > 0, got inf",
+        ),
+        (
+            ["solve", "book.xlsx", "-o", "x.xlsx", "--iterations", "0"],
+            "--iterations must be >= 1, got 0",
+        ),
+        (["solve", "book.xlsx", "-o", "x.xlsx", "--derivatives", "no"], "invalid choice: 'no'"),
+        (["solve", "book.xlsx", "-o", "x.xlsx", "--sheet", "no"], "no sheet 'no'; it has: dotprod"),
+    ],
+)
+def test_bad_numbers_and_names(book, argv, message):
+    assert message in refused(*argv)
+
+
+@pytest.mark.parametrize(
+    ("argv", "message"),
+    [
+        ([], "shallow-cf: error: the following arguments are required: COMMAND"),
+        (["fly"], "shallow-cf: error: argument COMMAND: invalid choice: 'fly'"),
+        (["demo", "book.xlsx"], "shallow-cf: error: unrecognized arguments: book.xlsx"),
+        (["crosstab"], "the following arguments are required: RATINGS"),
+        (["export"], "the following arguments are required: -o/--output"),
+        (["export", "a.csv", "b.csv", "-o", "x.xlsx"], "unrecognized arguments: b.csv"),
+        (["solve"], "the following arguments are required: BOOK.xlsx"),
+        (["solve", "book.xlsx"], "one of the arguments -o/--output --in-place is required"),
+        (["solve", "b.xlsx", "-o", "x.xlsx", "--in-place"], "not allowed with argument"),
+        (["import"], "the following arguments are required: BOOK.xlsx"),
+        (["check"], "the following arguments are required: BOOK.xlsx"),
+        (["check", ""], "argument BOOK.xlsx: expected a file name, got ''"),
+        (["crosstab", ""], "argument RATINGS: expected a file name, got ''"),
+        (["export", "--fac", "3", "-o", "x.xlsx"], "unrecognized arguments: --fac"),
+        (["check", "--force", "b.xlsx"], "unrecognized arguments: --force"),
+    ],
+)
+def test_command_lines_that_make_no_sense(argv, message):
+    error = refused(*argv)
+    assert message in error
+    assert re.search(r"\(see shallow-cf( \w+)? --help\)$", error)
+
+
+@pytest.mark.parametrize("command", ["solve", "import", "check"])
+def test_a_workbook_that_is_none(ratings_csv, command):
+    output = {"solve": ["-o", "out.xlsx"], "import": ["-o", "out.npz"], "check": []}[command]
+    Path("folder.xlsx").mkdir()
+    Path("empty.xlsx").touch()
+    for name, message in {
+        "ratings.csv": "ratings.csv is not an .xlsx workbook",
+        "empty.xlsx": "empty.xlsx is not an .xlsx workbook",
+        "nothing.xlsx": "nothing.xlsx: ",  # and then the system's own words
+        "folder.xlsx": "folder.xlsx is a folder, not a workbook",
+    }.items():
+        assert message in refused(command, name, *output)
+    if command == "solve":
+        assert "ratings.csv is not an .xlsx workbook" in refused(
+            command, "ratings.csv", "--in-place"
+        )
+
+
+@pytest.mark.parametrize("command", ["crosstab", "export"])
+def test_ratings_that_are_none(book, command):
+    Path("words.csv").write_text("userId,movieId,rating\n1,2,good\n")
+    Path("empty.csv").touch()
+    Path("other.csv").write_text("name,age\nann,5\n")
+    output = "out.csv" if command == "crosstab" else "out.xlsx"
+    for name, message in {
+        "words.csv": "words.csv line 2: rating must be a finite number, got 'good'",
+        "empty.csv": "empty.csv is empty",
+        "other.csv": "other.csv line 1: column for the user (such as userId) is missing; found:",
+        "nothing.csv": "there is no file nothing.csv",
+        "book.xlsx": "book.xlsx is an Excel workbook",
+        ".": "is a folder, not a file of ratings",
+    }.items():
+        assert message in refused(command, name, "-o", output)
+
+
+def test_ratings_beyond_all_computing():
+    Path("r.csv").write_text("userId,movieId,rating\n1,1,3e200\n1,2,4\n")
+    for solve in ([], ["--solve"]):
+        error = refused("export", "r.csv", "-o", "out.xlsx", *solve)
+        assert error.endswith("the ratings are too large to compute with")
+
+
+def test_a_disk_that_is_full(book, monkeypatch):
+    from shallow_cf.workbook import writer
+
+    def full(source, target, *args):
+        Path(target).write_bytes(b"half a workb")
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(writer, "patch_cells", full)
+    for argv in (["export"], ["solve", "book.xlsx", *QUICK]):
+        assert "No space left on device" in refused(*argv, "-o", "out.xlsx")
+    assert "No space left" in refused("solve", "book.xlsx", "--in-place", *QUICK)
+
+
+def test_a_file_that_excel_holds_open(book, monkeypatch):
+    def held(self, target):
+        raise PermissionError(13, "Permission denied", str(self), None, str(target))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "replace", held)
+        error = refused("solve", "book.xlsx", "--in-place", *QUICK)
+    assert "solve: error: book.xlsx: Permission denied" in error  # and no temporary name
+    with monkeypatch.context() as windows:
+        windows.setattr(cli.os, "name", "nt")
+        message = cli._one_line(PermissionError(13, "Permission denied", "book.xlsx"))
+    assert message == "book.xlsx: Permission denied (is the file open in Excel?)"
+
+
+def test_too_little_memory(monkeypatch):
+    def greedy(*args, **kwargs):
+        raise MemoryError
+
+    monkeypatch.setattr(cli, "load_crosstab", greedy)
+    assert refused("export", "-o", "x.xlsx").endswith("not enough memory for data of this size")
+
+
+def test_messages_of_several_lines_become_one(monkeypatch):
+    def wordy(*args, **kwargs):
+        raise ValueError("first line\n\n   second line\twith a tab\n")
+
+    monkeypatch.setattr(cli, "load_crosstab", wordy)
+    assert refused("export", "-o", "x.xlsx").endswith(": first line second line with a tab")
+
+
+# --- help -----------------------------------------------------------------------------------
+
+
+def test_help_lists_the_commands():
+    text = ok("--help").out
+    for command in COMMANDS:
+        assert re.search(rf"^    {command} +[A-Z]\w+ .*", text, re.M)
+    assert re.search(r"^Example: shallow-cf demo$", text, re.M)
+    assert ok("--version").out == f"{scf.__version__}\n"
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_help_of_a_command_explains_every_option(command):
+    text = ok(command, "--help").out
+    assert text.startswith(f"usage: shallow-cf {command} ")
+    assert re.search(rf"^Example: shallow-cf {command}\b.+$", text, re.M)
+    assert "--json" in text
+    commands = cli._parser()._subparsers._group_actions[0].choices
+    for action in commands[command]._actions:
+        assert action.help or isinstance(action, argparse._HelpAction)
+
+
+@pytest.fixture
+def examples():
+    """Command -> the example its help shows, as arguments."""
+    found = {}
+    for command in COMMANDS:
+        example = re.search(r"^Example: shallow-cf (.+)$", ok(command, "--help").out, re.M)[1]
+        found[command] = example.split()
+    return found
+
+
+def test_the_examples_work_one_after_the_other(ratings_csv, examples):
+    assert examples["demo"] == ["demo", "--seed", "7"]  # run above, for the fixture `demo`
+    files = []
+    for command in COMMANDS[1:]:
+        ok(*examples[command])
+        files.append(sorted(snapshot()))
+    assert files[-1] == ["book.xlsx", "crosstab.csv", "model.npz", "ratings.csv", "solved.xlsx"]
+    for command in ("crosstab", "export", "solve", "import"):  # and a second time?
+        assert "exists already; pass --force to replace it" in refused(*examples[command])
+
+
+# --- as a program of its own ----------------------------------------------------------------
+
+
+def command_line(*argv):
+    return [sys.executable, "-m", "shallow_cf", *map(str, argv)]
+
+
+def test_as_a_program():
+    Path("r.csv").write_text("userId,movieId,rating\n1,1,5\n1,2,4\n2,1,3\n")
+    done = subprocess.run(
+        command_line("export", "r.csv", "-o", "book.xlsx", "--solve"),
+        capture_output=True,
+        check=False,
+    )
+    # Nothing but the result: no progress bar where no terminal is, no warning, no traceback.
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert re.fullmatch(
+        rb"dotprod: Solver [^\r\n]+\r?\nbook.xlsx: 2 users [^\r\n]+\r?\n", done.stdout
+    )
+    assert set(snapshot()) == {"r.csv", "book.xlsx"}
+    done = subprocess.run(command_line("check", "nothing.xlsx"), capture_output=True, check=False)
+    assert (done.returncode, done.stdout) == (2, b"")
+    assert done.stderr.startswith(b"shallow-cf check: error: nothing.xlsx: ")
+    assert done.stderr.count(b"\n") == 1
+
+
+def test_a_reader_that_went_away_is_no_error(ratings_csv):
+    # shallow-cf crosstab ratings.csv | head -0
+    reader, writer = os.pipe()
+    os.close(reader)
+    with os.fdopen(writer, "wb") as closed:
+        done = subprocess.run(
+            command_line("crosstab", "ratings.csv"),
+            stdout=closed,
+            stderr=subprocess.PIPE,
+            check=False,
+        )
+    assert (done.returncode, done.stderr) == (0, b"")
+
+
+def test_a_failed_check_is_one_even_if_nobody_reads_it(book):
+    add("book.xlsx", TAMPERED["loss"], 1)
+    reader, writer = os.pipe()
+    os.close(reader)
+    with os.fdopen(writer, "wb") as closed:
+        done = subprocess.run(
+            command_line("check", "book.xlsx"), stdout=closed, stderr=subprocess.PIPE, check=False
+        )
+    assert (done.returncode, done.stderr) == (1, b"")
+
+
+def test_ids_in_letters_that_the_terminal_does_not_have():
+    Path("r.csv").write_text("userId,movieId,rating\nZoë,東京物語,4\n", encoding="utf-8")
+    done = subprocess.run(
+        command_line("crosstab", "r.csv"), capture_output=True, check=False,
+        env=os.environ | {"PYTHONIOENCODING": "ascii"},
+    )  # fmt: skip
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert done.stdout.split() == [b"userId,????", b"Zo?,4"]
+    ok("crosstab", "r.csv", "-o", "table.csv")  # but the file has them
+    assert Path("table.csv").read_text(encoding="utf-8") == "userId,東京物語\nZoë,4\n"
+
+
+def test_progress_on_a_terminal(book, monkeypatch):
+    tqdm = pytest.importorskip("tqdm", reason="tqdm draws the progress line")
+    rows = []
+    monkeypatch.setattr(tqdm.tqdm, "update", lambda self, n=1: rows.append(self.postfix))
+
+    class Terminal(io.StringIO):
+        def isatty(self):
+            return True
+
+    with contextlib.redirect_stderr(Terminal()), contextlib.redirect_stdout(io.StringIO()):
+        assert main(["solve", "book.xlsx", "-o", "solved.xlsx", *QUICK]) == 0
+    assert len(rows) > 5
+    assert re.fullmatch(r"RMSE=\d\.\d{6}", rows[-1])
+    rows.clear()
+    ok("solve", "book.xlsx", "-o", "again.xlsx", *QUICK)
+    assert rows == []
