@@ -9,6 +9,8 @@ numbers are put straight into the sheets' XML, and all else is copied as it is.
 
 from __future__ import annotations
 
+import codecs
+import math
 import posixpath
 import re
 import zipfile
@@ -16,6 +18,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import IO
 from xml.parsers import expat
+from xml.sax.saxutils import quoteattr
 
 from defusedxml import DefusedXmlException
 from defusedxml import ElementTree as SafeElementTree
@@ -23,9 +26,12 @@ from defusedxml import ElementTree as SafeElementTree
 #: More than this, uncompressed, is no workbook of ours but a mistake or a zip bomb.
 _MAX_BYTES = 400 * 2**20
 _MAX_RATIO = 150
+_SMALL = 16 * 2**20
+_MAX_PARTS = 10_000
 
 _OLE_MAGIC = b"\xd0\xcf\x11\xe0"
 _WORKBOOK_PART = "xl/workbook.xml"
+_FULL_CALC = re.compile(rb'\sfullCalcOnLoad="(?:1|true)"')
 
 _Numbers = Mapping[str, float]
 
@@ -44,6 +50,8 @@ def check_package(path: Path) -> None:
     WorkbookError
         If it is no workbook, or declares absurd amounts of content.
     """
+    if path.is_dir():
+        raise IsADirectoryError(f"{path} is a folder, not a workbook")
     with path.open("rb") as file:
         magic = file.read(4)
     if magic == _OLE_MAGIC:
@@ -56,17 +64,30 @@ def check_package(path: Path) -> None:
             members = archive.infolist()
     except zipfile.BadZipFile as error:
         raise WorkbookError(f"{path.name} is not an .xlsx workbook") from error
-    if _WORKBOOK_PART not in (member.filename for member in members):
+    names = {member.filename for member in members}
+    if _WORKBOOK_PART not in names:
         raise WorkbookError(f"{path.name} is not an .xlsx workbook (it has no {_WORKBOOK_PART})")
-    for member in members:
-        suspicious = member.file_size > 2**20 * 16 and (
-            member.file_size > _MAX_RATIO * member.compress_size
+    if len(members) > _MAX_PARTS or len(members) > len(names):
+        raise WorkbookError(
+            f"{path.name} declares {len(members):,} parts of {len(names):,} names: "
+            "refused as damaged or hostile"
         )
-        if suspicious or sum(m.file_size for m in members) > _MAX_BYTES:
-            raise WorkbookError(
-                f"{path.name} declares {member.file_size / 2**20:.0f} MB in {member.filename}: "
-                "refused as damaged or hostile"
-            )
+    bombs = [m for m in members if m.file_size > max(_SMALL, _MAX_RATIO * m.compress_size)]
+    total = sum(member.file_size for member in bombs or members)
+    if bombs or total > _MAX_BYTES:
+        raise WorkbookError(
+            f"{path.name} declares {total / 2**20:.0f} MB of content in "
+            f"{path.stat().st_size / 2**20:.1f} MB: refused as damaged or hostile"
+        )
+
+
+def one_line(error: BaseException) -> str:
+    """What an error says; where that is long, what the error behind it says."""
+    while error.__cause__ is not None and "\n" in str(error):
+        error = error.__cause__
+    if isinstance(error, DefusedXmlException):
+        return "it declares XML entities, as hostile files do"
+    return " ".join(str(error).split()) or type(error).__name__
 
 
 def patch_cells(
@@ -92,7 +113,8 @@ def patch_cells(
     Raises
     ------
     WorkbookError
-        If a sheet or a cell is not there.
+        If a sheet or a cell is not there, a number is NaN or infinite, or a cell that
+        shall become a number holds a formula.
     """
     with zipfile.ZipFile(source) as old, zipfile.ZipFile(target, "w") as new:
         parts = _sheet_parts(old)
@@ -105,8 +127,9 @@ def patch_cells(
             content = old.read(member)
             if member.filename in edits:
                 content = _patch_sheet(content, *edits[member.filename])
-            elif member.filename == _WORKBOOK_PART and b"fullCalcOnLoad" not in content:
+            elif member.filename == _WORKBOOK_PART and not _FULL_CALC.search(content):
                 # Formulas elsewhere that depend on the new numbers are computed on opening.
+                content = re.sub(rb'\sfullCalcOnLoad="\w*"', b"", content)
                 content = re.sub(rb"<(\w+:)?calcPr\b", rb'\g<0> fullCalcOnLoad="1"', content)
             new.writestr(member, content, zipfile.ZIP_DEFLATED)
 
@@ -131,7 +154,9 @@ def _sheet_parts(archive: zipfile.ZipFile) -> dict[str, str]:
 
 def _patch_sheet(xml: bytes, sheet: str, numbers: _Numbers, results: _Numbers) -> bytes:
     """A sheet's XML with new values in some cells, every other byte as it was."""
-    finder = _CellFinder(set(numbers) | set(results))
+    if xml.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        raise WorkbookError(f"sheet {sheet!r} is in UTF-16: open and save the workbook in Excel")
+    finder = _CellFinder(sheet, set(numbers) | set(results))
     finder.parse(xml)
     missing = (set(numbers) | set(results)) - {cell.address for cell in finder.cells}
     if missing:
@@ -140,6 +165,13 @@ def _patch_sheet(xml: bytes, sheet: str, numbers: _Numbers, results: _Numbers) -
     for cell in finder.cells:
         is_result = cell.address in results
         value = results[cell.address] if is_result else numbers[cell.address]
+        if not math.isfinite(value):
+            raise WorkbookError(f"{sheet}!{cell.address}: no cell can hold {value}")
+        if cell.formula and not is_result:
+            raise WorkbookError(
+                f"{sheet}!{cell.address}: an embedding must be a plain number to be changed, "
+                "got a formula: copy the cells and paste them as values"
+            )
         formula = xml[slice(*cell.formula)] if is_result and cell.formula else b""
         pieces += [xml[done : cell.start], cell.tag(formula, value)]
         done = cell.end
@@ -159,7 +191,7 @@ class _Cell:
         """The element with a number as its value."""
         # The type goes: a missing one means a number. repr() gives the shortest text that
         # reads back as the same double; %.16g, which openpyxl writes, does not.
-        kept = "".join(f' {k}="{v}"' for k, v in self.attributes.items() if k != "t")
+        kept = "".join(f" {k}={quoteattr(v)}" for k, v in self.attributes.items() if k != "t")
         prefix = self.name[:-1]  # of the namespace, where the writer used one
         head = f"<{self.name}{kept}>".encode()
         return head + formula + f"<{prefix}v>{float(value)!r}</{prefix}v></{self.name}>".encode()
@@ -168,8 +200,8 @@ class _Cell:
 class _CellFinder:
     """Finds cell elements and their byte offsets with expat, without changing the XML."""
 
-    def __init__(self, wanted: set[str]) -> None:
-        self.wanted = wanted
+    def __init__(self, sheet: str, wanted: set[str]) -> None:
+        self.sheet, self.wanted = sheet, wanted
         self.cells: list[_Cell] = []
         self._open: _Cell | None = None
         self._formula_start = -1
@@ -183,7 +215,7 @@ class _CellFinder:
         parser.Parse(xml, True)
 
     def _refuse(self, *_: object) -> None:
-        raise WorkbookError("a sheet declares a document type: refused as hostile")
+        raise WorkbookError(f"sheet {self.sheet!r} declares a document type: refused as hostile")
 
     def _start(self, name: str, attributes: dict[str, str]) -> None:
         here = self._parser.CurrentByteIndex
@@ -206,7 +238,3 @@ class _CellFinder:
             self._open.end = after
             self.cells.append(self._open)
             self._open = None
-
-
-#: What damaged or hostile XML makes the parsers raise.
-XML_ERRORS = (expat.ExpatError, SafeElementTree.ParseError, DefusedXmlException)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import datetime
 import math
 import os
+import sys
 import warnings
-import zipfile
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeGuard
 
@@ -18,10 +19,15 @@ from shallow_cf.parameters import FloatArray, Parameters
 from shallow_cf.ratings import Ratings
 from shallow_cf.workbook.formulas import Position, find_layout, reference_cells
 from shallow_cf.workbook.layout import Block, Layout, ObjectiveFormula, cell_position
-from shallow_cf.workbook.package import XML_ERRORS, WorkbookError, check_package
+from shallow_cf.workbook.package import WorkbookError, check_package, one_line
+
+#: Products and squares of larger numbers overflow; nobody's ratings come near.
+_LARGEST = 1e70
+#: Whole numbers up to here are exact in a cell.
+_LARGEST_ID = 2**53
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class WorkbookModel:
     """What a sheet of a workbook holds.
 
@@ -49,8 +55,8 @@ class WorkbookModel:
     ratings: Ratings
     parameters: Parameters
     objective: float | None
-    stored_predictions: FloatArray
-    layout: Layout
+    stored_predictions: FloatArray = field(repr=False)
+    layout: Layout = field(repr=False)
     objective_formula: ObjectiveFormula | None
 
 
@@ -116,19 +122,37 @@ class _Grid:
     active: bool
     formulas: dict[Position, str] = field(default_factory=dict)
     values: dict[Position, Any] = field(default_factory=dict)
+    errors: set[Position] = field(default_factory=set)  # cells with #VALUE! and its like
     objective_cell: Position | None = None
+
+    def is_blank(self, position: Position) -> bool:
+        """Whether nothing is in a cell; a formula that nobody has computed yet is something."""
+        value = self.values.get(position)
+        return value == "" or (value is None and position not in self.formulas)
+
+    def shown(self, position: Position) -> str:
+        """What is in a cell, for error messages."""
+        value = self.values.get(position)
+        if value is None and position in self.formulas:
+            return "a formula without a stored result: open the workbook in Excel and save it"
+        if self.is_blank(position):
+            return "a blank cell"
+        if isinstance(value, datetime.date | datetime.time | datetime.timedelta):
+            return f"the date or time {value}"
+        return f"the error {value}" if position in self.errors else repr(value)
 
 
 def _load(path: Path) -> dict[str, _Grid]:
     """Formulas and stored values of all sheets."""
     check_package(path)
     try:
-        with warnings.catch_warnings():
+        with path.open("rb") as file, warnings.catch_warnings():
             # openpyxl warns of what it does not know; nothing of that matters to a reader.
             warnings.simplefilter("ignore")
-            # Read-only, because openpyxl's full load raises on some pivot tables.
-            formula_book = openpyxl.load_workbook(path, read_only=True)
-            value_book = openpyxl.load_workbook(path, read_only=True, data_only=True)
+            # Read-only, because openpyxl's full load raises on some pivot tables; as an open
+            # file, because openpyxl goes by the name's ending otherwise.
+            formula_book = openpyxl.load_workbook(file, read_only=True)
+            value_book = openpyxl.load_workbook(file, read_only=True, data_only=True)
             try:
                 active = formula_book.active
                 grids = {}
@@ -140,19 +164,32 @@ def _load(path: Path) -> dict[str, _Grid]:
                             grid.formulas[cell.row, cell.column] = str(text)
                     for cell in _cells(value_book[sheet.title]):
                         grid.values[cell.row, cell.column] = cell.value
+                        if cell.data_type == "e":
+                            grid.errors.add((cell.row, cell.column))
                     grid.objective_cell = _objective_cell(sheet)
                     grids[sheet.title] = grid
             finally:
                 formula_book.close()
                 value_book.close()
-    except (*XML_ERRORS, zipfile.BadZipFile, KeyError, TypeError, ValueError, OSError) as error:
-        raise WorkbookError(f"{path.name} is damaged: {error}") from error
+    except MemoryError:
+        raise
+    except Exception as error:  # whatever openpyxl stumbles over in a damaged file
+        raise WorkbookError(
+            f"{path.name} is damaged or not understood: {one_line(error)}"
+        ) from error
     return grids
 
 
 def _cells(sheet: Any) -> list[Any]:
     sheet.reset_dimensions()  # what the file declares of its size may be wrong
-    return [cell for row in sheet.iter_rows() for cell in row if cell.value is not None]
+    cells, n_rows = [], 0
+    try:
+        for row in sheet.iter_rows():
+            cells += [cell for cell in row if cell.value is not None]
+            n_rows += 1
+    except ValueError as error:
+        raise ValueError(f"sheet {sheet.title!r}, after row {n_rows}: {one_line(error)}") from error
+    return cells
 
 
 def _objective_cell(sheet: Any) -> Position | None:
@@ -166,6 +203,11 @@ def _model(path: Path, grid: _Grid) -> WorkbookModel | None:
     if found is None:
         return None
     layout, objective_formula = found
+    layout = replace(
+        layout,
+        user_ids=_nearest_labels(grid, layout.user_ids, 0, -1),
+        item_ids=_nearest_labels(grid, layout.item_ids, -1, 0),
+    )
     user_ids = _ids(grid, layout.user_ids, "user")
     item_ids = _ids(grid, layout.item_ids, "item")
     rating = _numbers(grid, layout.ratings, "rating", blank_allowed=True)
@@ -193,7 +235,19 @@ def _model(path: Path, grid: _Grid) -> WorkbookModel | None:
 
 
 def _is_number(value: Any) -> TypeGuard[float]:
-    return isinstance(value, (int, float)) and not isinstance(value, bool)
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    return is_number and abs(value) <= sys.float_info.max  # not so for NaN
+
+
+def _nearest_labels(grid: _Grid, block: Block, down: int, right: int) -> Block:
+    """The block, or where all of it is blank, the next one in a direction that is not."""
+    step = block
+    while step.row > 0 and step.column > 0:
+        cells = [cell_position(address) for row in step.addresses() for address in row]
+        if not all(map(grid.is_blank, cells)):
+            return step
+        step = replace(step, row=step.row + down, column=step.column + right)
+    return block
 
 
 def _numbers(grid: _Grid, block: Block, kind: str, *, blank_allowed: bool = False) -> FloatArray:
@@ -201,13 +255,18 @@ def _numbers(grid: _Grid, block: Block, kind: str, *, blank_allowed: bool = Fals
     numbers = np.full((block.n_rows, block.n_columns), np.nan)
     for r, addresses in enumerate(block.addresses()):
         for c, address in enumerate(addresses):
-            value = grid.values.get(cell_position(address))
-            if _is_number(value) and math.isfinite(value):
+            position = cell_position(address)
+            value = grid.values.get(position)
+            if _is_number(value) and abs(value) < _LARGEST:
                 numbers[r, c] = value
-            elif not (blank_allowed and value in (None, "")):
-                shown = "a blank cell" if value in (None, "") else repr(value)
+            elif _is_number(value):
                 raise WorkbookError(
-                    f"{grid.name}!{address}: {kind} must be a finite number, got {shown}"
+                    f"{grid.name}!{address}: {kind} is too large to compute with, got {value:g}"
+                )
+            elif not (blank_allowed and grid.is_blank(position)):
+                raise WorkbookError(
+                    f"{grid.name}!{address}: {kind} must be a finite number, "
+                    f"got {grid.shown(position)}"
                 )
     return numbers
 
@@ -223,16 +282,28 @@ def _stored(grid: _Grid, block: Block) -> FloatArray:
 
 def _ids(grid: _Grid, block: Block, kind: str) -> npt.NDArray[Any]:
     """The ids in a row or column of labels."""
-    ids: dict[Any, None] = {}  # in order, and quick to search
-    for address in (address for row in block.addresses() for address in row):
-        value = grid.values.get(cell_position(address))
-        if value is None or value == "":
-            raise WorkbookError(f"{grid.name}!{address}: {kind} id is missing")
-        if isinstance(value, float) and value.is_integer():
-            value = int(value)
-        if value in ids:
+    addresses = [address for row in block.addresses() for address in row]
+    values = [_id(grid, address, kind) for address in addresses]
+    all_whole = all(isinstance(value, int) for value in values)
+    ids = np.array(values, np.int64) if all_whole else np.array([str(v) for v in values], np.str_)
+    seen: set[Any] = set()
+    for address, value in zip(addresses, ids.tolist(), strict=True):
+        if value in seen:
             raise WorkbookError(f"{grid.name}!{address}: {kind} id {value!r} stands there twice")
-        ids[value] = None
-    if all(isinstance(value, int) and not isinstance(value, bool) for value in ids):
-        return np.array(list(ids), dtype=np.int64)
-    return np.array([str(value) for value in ids], dtype=np.str_)
+        seen.add(value)
+    return ids
+
+
+def _id(grid: _Grid, address: str, kind: str) -> int | str:
+    position = cell_position(address)
+    value = grid.values.get(position)
+    if grid.is_blank(position):
+        raise WorkbookError(f"{grid.name}!{address}: {kind} id is missing")
+    if isinstance(value, str) and position not in grid.errors:
+        return value
+    if not _is_number(value) or abs(value) > _LARGEST_ID or value != int(value):
+        raise WorkbookError(
+            f"{grid.name}!{address}: {kind} id must be text or a whole number up to "
+            f"{_LARGEST_ID}, got {grid.shown(position)}"
+        )
+    return int(value)
