@@ -3,8 +3,12 @@
 Run: python benchmarks/results_table.py
 """
 
+import os
 import platform
 from importlib.metadata import version
+
+# The matrices are small: on a busy machine BLAS threads mostly wait for each other.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 import numpy as np
 
