@@ -110,9 +110,9 @@ def half_sse_gradient(ratings: Ratings, parameters: Parameters, reg: float = 0.0
         If `reg` is negative.
     """
     reg = check_number("reg", reg, 0.0)
-    data = _weighted_sums(ratings, parameters, residual(ratings, parameters))
-    blocks = zip(data.blocks(), parameters.blocks(), strict=True)
-    return Parameters(*(block + reg * theta for block, theta in blocks))  # (4a)-(4d), reg
+    unpenalised = _weighted_sums(ratings, parameters, residual(ratings, parameters))
+    blocks = zip(unpenalised.blocks(), parameters.blocks(), strict=True)
+    return Parameters(*(slope + reg * value for slope, value in blocks))  # (4a)-(4d), reg
 
 
 def rmse_gradient(ratings: Ratings, parameters: Parameters) -> Parameters:
@@ -131,9 +131,9 @@ def _weighted_sums(ratings: Ratings, parameters: Parameters, e: FloatArray) -> P
     dQ = np.asarray(E.T @ parameters.user_factors)  # (4b)
     if not parameters.has_bias:
         return Parameters(dP, dQ)
-    db_u: FloatArray = E.sum(axis=1)  # (4c)
-    db_i: FloatArray = E.sum(axis=0)  # (4d)
-    return Parameters(dP, dQ, db_u, db_i)
+    dbu: FloatArray = E.sum(axis=1)  # (4c)
+    dbi: FloatArray = E.sum(axis=0)  # (4d)
+    return Parameters(dP, dQ, dbu, dbi)
 
 
 def forward_difference(
@@ -170,7 +170,7 @@ def central_difference(
 ) -> FloatArray:
     """Gradient estimated as (f(x + h) - f(x - h)) / 2h, one coordinate at a time.
 
-    The error is h**2/6 times the third derivative: none at all for `half_sse`, which
+    The error is about h**2/6 times the third derivative: none at all for `half_sse`, which
     is quadratic along every coordinate, so that any step serves there. Parameters and
     result are those of `forward_difference`.
     """

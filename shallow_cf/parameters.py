@@ -146,7 +146,7 @@ class Parameters:
         return [block for block in all_blocks if block is not None]
 
     def equals(self, other: Parameters) -> bool:
-        """Whether every number is the same, bit for bit."""
+        """Whether shapes and every number are equal."""
         ours, theirs = self.blocks(), other.blocks()
         return len(ours) == len(theirs) and all(map(np.array_equal, ours, theirs))
 
@@ -170,16 +170,16 @@ class Parameters:
         p_u, q_i = self.user_factors[u], self.item_factors[i]
         r_hat: FloatArray = np.einsum("...k,...k->...", p_u, q_i)  # (1)
         if self.biases is not None:
-            b_u, b_i = self.biases
-            r_hat = r_hat + b_u[u] + b_i[i]  # (1)
+            bu, bi = self.biases
+            r_hat = r_hat + bu[u] + bi[i]  # (1)
         return r_hat
 
     def predict_all(self) -> FloatArray:
         """Predicted stars of every user for every item, (n_users, n_items)."""
         r_hat: FloatArray = self.user_factors @ self.item_factors.T  # (1)
         if self.biases is not None:
-            b_u, b_i = self.biases
-            r_hat = r_hat + b_u[:, None] + b_i  # (1)
+            bu, bi = self.biases
+            r_hat = r_hat + bu[:, None] + bi  # (1)
         return r_hat
 
     def pack(self) -> FloatArray:
@@ -201,5 +201,5 @@ class Parameters:
         P, Q = self.user_factors[user_idx], self.item_factors[item_idx]
         if self.biases is None:
             return Parameters(P, Q)
-        b_u, b_i = self.biases
-        return Parameters(P, Q, b_u[user_idx], b_i[item_idx])
+        bu, bi = self.biases
+        return Parameters(P, Q, bu[user_idx], bi[item_idx])

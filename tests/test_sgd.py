@@ -276,6 +276,14 @@ class TestCallback:
         assert objective.rmse(ratings, result.parameters) == result.rmse_after
 
 
+class TestFullBatch:
+    def test_plain_gradient_descent_on_the_crosstab(self, crosstab):
+        # Steps are sums over the batch: all ratings at once need a smaller rate than 32.
+        options = scf.SGDOptions(batch_size=206, learning_rate=0.01, n_epochs=3000)
+        model = scf.MatrixFactorization(solver_options=options, random_state=0).fit(crosstab)
+        assert model.rmse(crosstab) < 0.40
+
+
 class TestDivergence:
     # Warnings are errors in this suite, so these also show that no overflow warning leaks.
 

@@ -8,15 +8,15 @@ moves every parameter against its part of the gradient of `objective.half_sse`:
     b_u <- b_u - eta sum over (u, i) in B of (e_ui     + reg / |I(u)| b_u)      (4c)
     b_i <- b_i - eta sum over (u, i) in B of (e_ui     + reg / |U(i)| b_i)      (4d)
 
-Each rating carries its share of the penalty, so that one epoch's steps add up to the
-gradient of the whole objective and a batch touches only the rows it holds. (Users and
-items without ratings stay where they start.) With
-batch_size = 1 these are the updates of Funk (2006), "Netflix Update: Try This at
-Home"; with batch_size = n_ratings this is plain gradient descent.
+Each rating carries its share of the penalty: over an epoch the shares of a user or item
+add up to the whole, and a batch touches only the rows it holds. (Users and items without
+ratings stay where they start.) With batch_size = 1 the updates have the form of Funk's
+(2006, "Netflix Update: Try This at Home"), all factors at once; with batch_size =
+n_ratings this is plain gradient descent.
 
-The learning rate falls linearly from its first value to 0 over the epochs: large
-steps first, and in the end the noise of the batches dies out (the condition of
-Robbins and Monro, 1951, in its simplest practical form).
+The learning rate falls linearly over the epochs, to 1/n_epochs of its first value: large
+steps first, and in the end the noise of the batches dies out, which is the idea of Robbins
+and Monro (1951), "A Stochastic Approximation Method".
 """
 
 from __future__ import annotations
@@ -65,9 +65,11 @@ class SGDOptions:
     n_epochs : int
         How often to go through the ratings.
     learning_rate : float
-        First step size eta; it falls linearly to 0.
+        First step size eta; it falls linearly.
     batch_size : int
-        Ratings a step; more than there are means all of them.
+        Ratings a step; more than there are means all of them. Steps are sums over the
+        batch, so a larger one needs a smaller learning rate (0.01 for all 206 ratings of
+        the crosstab at once).
     reg : float
         L2 penalty lambda >= 0 of `objective.half_sse`.
 
@@ -125,11 +127,11 @@ def solve(
     check_start(ratings, parameters)
     rng = np.random.default_rng(random_state)
     started = time.perf_counter()
-    theta = Parameters(*(block.copy() for block in parameters.blocks()))
+    found = Parameters(*(block.copy() for block in parameters.blocks()))
     share_u = options.reg / np.maximum(np.bincount(ratings.user_idx, minlength=ratings.n_users), 1)
     share_i = options.reg / np.maximum(np.bincount(ratings.item_idx, minlength=ratings.n_items), 1)
     with np.errstate(over="ignore", invalid="ignore"):
-        start_rmse = objective.rmse(ratings, theta)
+        start_rmse = objective.rmse(ratings, found)
     if not np.isfinite(start_rmse):
         raise ValueError("the parameters to start from are so large that the error overflows")
     # No useful run ends a million times worse than both its start and the ratings' size.
@@ -145,9 +147,9 @@ def solve(
             for first in range(0, ratings.n_ratings, options.batch_size):
                 batch = order[first : first + options.batch_size]
                 u, i = ratings.user_idx[batch], ratings.item_idx[batch]
-                _step(theta, u, i, ratings.rating[batch], eta, share_u, share_i)
-            error = objective.rmse(ratings, theta)
-        if not error <= bound or not theta.is_finite():
+                _step(found, u, i, ratings.rating[batch], eta, share_u, share_i)
+            error = objective.rmse(ratings, found)
+        if not error <= bound or not found.is_finite():
             raise DivergenceError(epoch + 1, options.learning_rate)
         seconds = time.perf_counter() - started
         row: TraceRow = {
@@ -157,11 +159,11 @@ def solve(
         if callback is not None and callback(row):
             message = f"Stopped at the user's request after {epoch + 1} epochs."
             break
-    return SolverResult(theta, trace, None, message, time.perf_counter() - started)
+    return SolverResult(found, trace, None, message, time.perf_counter() - started)
 
 
 def _step(
-    theta: Parameters,
+    found: Parameters,
     u: IntArray,
     i: IntArray,
     r: FloatArray,
@@ -169,17 +171,17 @@ def _step(
     share_u: FloatArray,
     share_i: FloatArray,
 ) -> None:
-    """One batch: change `theta` in place.
+    """One batch: change `found` in place.
 
     ``np.subtract.at`` and not ``P[u] -= ...``: a user may stand in a batch more than
     once, and every one of the ratings counts.
     """
-    P, Q = theta.user_factors, theta.item_factors
+    P, Q = found.user_factors, found.item_factors
     p, q = P[u], Q[i]
-    e = theta.predict(u, i) - r  # (2)
+    e = found.predict(u, i) - r  # (2)
     np.subtract.at(P, u, eta * (e[:, None] * q + share_u[u, None] * p))  # (4a)
     np.subtract.at(Q, i, eta * (e[:, None] * p + share_i[i, None] * q))  # (4b)
-    if theta.biases is not None:
-        bu, bi = theta.biases
+    if found.biases is not None:
+        bu, bi = found.biases
         np.subtract.at(bu, u, eta * (e + share_u[u] * bu[u]))  # (4c)
         np.subtract.at(bi, i, eta * (e + share_i[i] * bi[i]))  # (4d)
