@@ -178,11 +178,15 @@ def _uncompressed(path: Path) -> bytes:
 def _encoding(content: bytes) -> str:
     if content.isascii():
         return "utf-8"
-    try:
-        content.decode("utf-8")
-    except UnicodeDecodeError:
-        return "latin-1"  # what MovieLens' older files use; every byte has a letter in it
-    return "utf-8"
+    # cp1252 is what Excel's plain CSV has in western Europe, and nearly all of MovieLens'
+    # older latin-1 files; latin-1 has a character for every byte.
+    for encoding in ("utf-8", "cp1252"):
+        try:
+            content.decode(encoding)
+        except UnicodeDecodeError:
+            continue
+        return encoding
+    return "latin-1"
 
 
 def _lines(content: bytes, encoding: str) -> io.TextIOWrapper:
@@ -271,12 +275,12 @@ def _keep_leading_zeros(frame: pd.DataFrame, columns: list[int], text: _Text) ->
     """Where ids begin with a zero, such as 007, put them back as they were written."""
     # One quick search a neighbour; most files end here and are read only once.
     before = (b"\n", b"\r", b" ", b'"', text.separator.encode())
-    if any(re.match(r"0\d", field) for field in text.fields) or any(
-        re.search(byte + rb"0\d", text.content) for byte in before
+    if any(re.match(r"-?0\d", field) for field in text.fields) or any(
+        re.search(byte + rb"-?0\d", text.content) for byte in before
     ):
         written = _parse(text, usecols=columns[:2], dtype=str)
         for name, column in zip(("user", "item"), columns, strict=False):
-            if written[column].str.match(r"0\d").any():
+            if written[column].str.match(r"-?0\d").any():
                 frame[name] = written[column]
 
 

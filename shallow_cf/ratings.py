@@ -107,7 +107,7 @@ class Ratings:
         return f"Ratings({self.n_users} users x {self.n_items} items, {self.n_ratings} ratings)"
 
     def equals(self, other: Ratings) -> bool:
-        """Whether ids, order and every rating are the same, bit for bit."""
+        """Whether ids, their order and every rating are equal."""
         return all(
             np.array_equal(getattr(self, name), getattr(other, name))
             for name in ("user_ids", "item_ids", "user_idx", "item_idx", "rating")

@@ -619,3 +619,19 @@ class TestAnything:
         assert message.startswith("r.csv")
         assert "\n" not in message
         assert len(message) < 1000
+
+
+class TestWindows:
+    def test_excels_western_csv(self, tmp_path):
+        text = "userId,movieId,rating\nO\u2019Brien \u20ac,1,4\n\u0160imon,1,3\n"
+        (tmp_path / "r.csv").write_bytes(text.encode("cp1252"))
+        ratings = scf.read_ratings(tmp_path / "r.csv")
+        assert ratings.user_ids.tolist() == ["O\u2019Brien \u20ac", "\u0160imon"]
+
+
+class TestIdsAsWritten:
+    @pytest.mark.parametrize("other", ["0100000", "-0100000"])
+    def test_leading_zeros_make_another_id(self, tmp_path, other):
+        (tmp_path / "r.csv").write_text(f"userId,movieId,rating\n100000,1,4\n{other},1,3\n")
+        ratings = scf.read_ratings(tmp_path / "r.csv")
+        assert sorted(ratings.user_ids.tolist()) == sorted(["100000", other])
