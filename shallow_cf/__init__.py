@@ -9,7 +9,9 @@ from shallow_cf.solvers.grg import SolverOptions
 from shallow_cf.solvers.result import SolverResult
 from shallow_cf.solvers.sgd import DivergenceError, SGDOptions
 from shallow_cf.workbook import (
+    SheetCheck,
     WorkbookError,
+    WorkbookModel,
     check_workbook,
     read_workbook,
     update_workbook,

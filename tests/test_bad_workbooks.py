@@ -11,7 +11,6 @@ import html
 import io
 import re
 import struct
-import time
 import tracemalloc
 import zipfile
 from contextlib import contextmanager
@@ -225,7 +224,29 @@ def test_a_part_that_is_missing(small_book):
     contents = parts(small_book)
     del contents[SHEET1]
     save(small_book, contents)
-    with pytest.raises(scf.WorkbookError, match=r"^small.xlsx: no model found"):
+    with pytest.raises(scf.WorkbookError, match=r"^small.xlsx: no cells found"):
+        scf.read_workbook(small_book)
+
+
+def test_an_empty_workbook(tmp_path):
+    openpyxl.Workbook().save(tmp_path / "empty.xlsx")
+    with pytest.raises(scf.WorkbookError, match=r"^empty.xlsx: no cells found"):
+        scf.read_workbook(tmp_path / "empty.xlsx")
+
+
+def test_a_workbook_saved_as_strict_open_xml(small_book):
+    # One of Excel's choices in "Save as"; its XML has other namespaces, which openpyxl skips.
+    names = {
+        b"http://schemas.openxmlformats.org/spreadsheetml/2006/main":
+            b"http://purl.oclc.org/ooxml/spreadsheetml/main",
+        b"http://schemas.openxmlformats.org/officeDocument/2006/relationships":
+            b"http://purl.oclc.org/ooxml/officeDocument/relationships",
+    }  # fmt: skip
+    contents = parts(small_book)
+    for old, new in names.items():
+        contents = {name: xml.replace(old, new) for name, xml in contents.items()}
+    save(small_book, contents)
+    with pytest.raises(scf.WorkbookError, match=r"save it there as .* not as Strict Open XML$"):
         scf.read_workbook(small_book)
 
 
@@ -256,16 +277,14 @@ def bomb(tmp_path_factory):
 
 
 def assert_cheap(function):
-    """Call it, expecting a WorkbookError within 2 s and 30 MB; return the message."""
+    """Call it, expecting a WorkbookError within 30 MB; return the message."""
     tracemalloc.start()
-    started = time.perf_counter()
     try:
         with pytest.raises(scf.WorkbookError) as caught:
             function()
-        seconds, (_, peak) = time.perf_counter() - started, tracemalloc.get_traced_memory()
+        _, peak = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()
-    assert seconds < 2
     assert peak < 30 * 2**20
     return str(caught.value)
 
@@ -338,6 +357,34 @@ def test_a_document_type_without_entities_is_not_written_on(small_book, tmp_path
     with pytest.raises(scf.WorkbookError, match="sheet 'dotprod' declares a document type: refus"):
         scf.update_workbook(model, model.parameters, tmp_path / "out.xlsx")
     assert list(tmp_path.iterdir()) == [small_book]
+
+
+def test_two_formulas_at_the_far_end_of_the_sheet(tmp_path):
+    # The labels are looked for among the cells there are, not cell by cell over the sheet.
+    book = openpyxl.Workbook()
+    for row in (10, 200_000):
+        formula = f'=IF(CY{row}="",0,MMULT($B{row}:$B{row},CZ$5:CZ$5))'
+        book.active.cell(row, 104, formula)
+    book.save(tmp_path / "far.xlsx")
+    with pytest.raises(scf.WorkbookError, match=r"^Sheet![A-Z]+10: user id is missing$"):
+        scf.read_workbook(tmp_path / "far.xlsx")
+
+
+def test_a_model_that_claims_the_whole_sheet(tmp_path):
+    # Ids of 2500 users and 2500 items, but formulas only in two corners of the table.
+    path = tmp_path / "vast.xlsx"
+    book = openpyxl.Workbook()
+    for k in range(2500):
+        book.active.cell(2 + k, 3, k)
+        book.active.cell(1, 4 + k, k)
+    for row, column in ((3002, 4), (5501, 2503)):
+        rating, item = cell_address(row - 3000, column), cell_address(2600, column)
+        formula = f'=IF({rating}="",0,MMULT($B{row}:$B{row},{item}:{item}))'
+        book.active.cell(row, column, formula)
+    book.save(path)
+    message = r"^Sheet!D2:CRG2501: more than 1,000,000 ratings cells are refused$"
+    with pytest.raises(scf.WorkbookError, match=message):
+        scf.read_workbook(path)
 
 
 # --- workbooks without what is looked for -------------------------------------------------

@@ -11,11 +11,8 @@ from openpyxl.worksheet.worksheet import Worksheet
 
 from shallow_cf.parameters import Parameters
 from shallow_cf.ratings import Ratings
-from shallow_cf.workbook.layout import Block, Layout, column_letters
+from shallow_cf.workbook.layout import MAX_EXACT, Block, Layout, column_letters
 from shallow_cf.workbook.solver_model import limit_note
-
-#: Whole numbers up to here are exact in a cell; Excel computes in doubles.
-_MAX_EXACT = 2**53
 
 
 def draw(sheet: Worksheet, layout: Layout, ratings: Ratings, parameters: Parameters) -> None:
@@ -51,7 +48,7 @@ def _label(sheet: Worksheet, row: int, column: int, value: Any) -> None:
     cell = sheet.cell(row, column)
     cell.style = "label"
     if isinstance(value, int):
-        if abs(value) > _MAX_EXACT:
+        if abs(value) > MAX_EXACT:
             raise ValueError(
                 f"id {value} has more digits than a cell can hold: use ids of text instead"
             )

@@ -20,7 +20,9 @@ from shallow_cf.ratings import Ratings
 MAX_VARIABLE_CELLS = 200
 _MAX_ROWS, _MAX_COLUMNS = 1_048_576, 16_384
 #: More predictions than anybody looks at; a workbook of them takes minutes to open.
-_MAX_PREDICTIONS = 1_000_000
+MAX_PREDICTIONS = 1_000_000
+#: Whole numbers up to here are exact in a cell; spreadsheets compute in doubles.
+MAX_EXACT = 2**53
 
 
 def column_letters(column: int) -> str:
@@ -263,10 +265,10 @@ def published_layout(n_users: int, n_items: int, n_factors: int, *, bias: bool) 
     )
     last_row, last_column = header + n_users + 20, first_item + n_items
     too_large = last_row > _MAX_ROWS or last_column > _MAX_COLUMNS
-    if too_large or n_users * n_items > _MAX_PREDICTIONS:
+    if too_large or n_users * n_items > MAX_PREDICTIONS:
         raise ValueError(
             f"{n_users} users x {n_items} items with {n_factors} factors are too many for a "
-            f"worksheet (at most {_MAX_COLUMNS:,} columns and {_MAX_PREDICTIONS:,} predictions): "
+            f"worksheet (at most {_MAX_COLUMNS:,} columns and {MAX_PREDICTIONS:,} predictions): "
             "ask for fewer users or items"
         )
     return layout

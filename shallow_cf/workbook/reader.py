@@ -18,13 +18,18 @@ import openpyxl
 from shallow_cf.parameters import FloatArray, Parameters
 from shallow_cf.ratings import Ratings
 from shallow_cf.workbook.formulas import Position, find_layout, reference_cells
-from shallow_cf.workbook.layout import Block, Layout, ObjectiveFormula, cell_position
+from shallow_cf.workbook.layout import (
+    MAX_EXACT,
+    MAX_PREDICTIONS,
+    Block,
+    Layout,
+    ObjectiveFormula,
+    cell_position,
+)
 from shallow_cf.workbook.package import WorkbookError, check_package, one_line
 
 #: Products and squares of larger numbers overflow; nobody's ratings come near.
 _LARGEST = 1e70
-#: Whole numbers up to here are exact in a cell.
-_LARGEST_ID = 2**53
 
 
 @dataclass(frozen=True, eq=False)
@@ -125,6 +130,10 @@ class _Grid:
     errors: set[Position] = field(default_factory=set)  # cells with #VALUE! and its like
     objective_cell: Position | None = None
 
+    def filled(self) -> list[Position]:
+        """The cells that hold anything."""
+        return [cell for cell in {*self.values, *self.formulas} if not self.is_blank(cell)]
+
     def is_blank(self, position: Position) -> bool:
         """Whether nothing is in a cell; a formula that nobody has computed yet is something."""
         value = self.values.get(position)
@@ -177,6 +186,11 @@ def _load(path: Path) -> dict[str, _Grid]:
         raise WorkbookError(
             f"{path.name} is damaged or not understood: {one_line(error)}"
         ) from error
+    if not any(grid.values or grid.formulas for grid in grids.values()):
+        raise WorkbookError(
+            f"{path.name}: no cells found; if Excel shows some, save it there as Excel Workbook "
+            "(.xlsx), not as Strict Open XML"
+        )
     return grids
 
 
@@ -203,10 +217,16 @@ def _model(path: Path, grid: _Grid) -> WorkbookModel | None:
     if found is None:
         return None
     layout, objective_formula = found
+    if layout.n_users * layout.n_items > MAX_PREDICTIONS:
+        # A few formulas far apart must not make us reserve all memory for what lies between.
+        raise WorkbookError(
+            f"{grid.name}!{layout.ratings.range()}: more than {MAX_PREDICTIONS:,} ratings cells "
+            "are refused"
+        )
     layout = replace(
         layout,
-        user_ids=_nearest_labels(grid, layout.user_ids, 0, -1),
-        item_ids=_nearest_labels(grid, layout.item_ids, -1, 0),
+        user_ids=_nearest_column(grid, layout.user_ids),
+        item_ids=_nearest_row(grid, layout.item_ids),
     )
     user_ids = _ids(grid, layout.user_ids, "user")
     item_ids = _ids(grid, layout.item_ids, "item")
@@ -239,15 +259,18 @@ def _is_number(value: Any) -> TypeGuard[float]:
     return is_number and abs(value) <= sys.float_info.max  # not so for NaN
 
 
-def _nearest_labels(grid: _Grid, block: Block, down: int, right: int) -> Block:
-    """The block, or where all of it is blank, the next one in a direction that is not."""
-    step = block
-    while step.row > 0 and step.column > 0:
-        cells = [cell_position(address) for row in step.addresses() for address in row]
-        if not all(map(grid.is_blank, cells)):
-            return step
-        step = replace(step, row=step.row + down, column=step.column + right)
-    return block
+def _nearest_column(grid: _Grid, block: Block) -> Block:
+    """The block, moved left to the first column that holds anything in its rows."""
+    rows = range(block.row, block.last_row + 1)
+    filled = {c for r, c in grid.filled() if r in rows and c <= block.column}
+    return replace(block, column=max(filled, default=block.column))
+
+
+def _nearest_row(grid: _Grid, block: Block) -> Block:
+    """The block, moved up to the first row that holds anything in its columns."""
+    columns = range(block.column, block.last_column + 1)
+    filled = {r for r, c in grid.filled() if c in columns and r <= block.row}
+    return replace(block, row=max(filled, default=block.row))
 
 
 def _numbers(grid: _Grid, block: Block, kind: str, *, blank_allowed: bool = False) -> FloatArray:
@@ -301,9 +324,9 @@ def _id(grid: _Grid, address: str, kind: str) -> int | str:
         raise WorkbookError(f"{grid.name}!{address}: {kind} id is missing")
     if isinstance(value, str) and position not in grid.errors:
         return value
-    if not _is_number(value) or abs(value) > _LARGEST_ID or value != int(value):
+    if not _is_number(value) or abs(value) > MAX_EXACT or value != int(value):
         raise WorkbookError(
             f"{grid.name}!{address}: {kind} id must be text or a whole number up to "
-            f"{_LARGEST_ID}, got {grid.shown(position)}"
+            f"{MAX_EXACT}, got {grid.shown(position)}"
         )
     return int(value)

@@ -11,6 +11,8 @@ from shallow_cf.workbook.layout import MAX_VARIABLE_CELLS, Layout
 
 _NO_LIMIT = "2147483647"
 
+#: What the published workbook holds, among it central differences; the dialog's own default,
+#: and so that of `SolverOptions`, is forward.
 _OPTIONS = {
     "solver_typ": "2",  # 1 max, 2 min, 3 value of
     "solver_val": "0",  # the value, for 3
