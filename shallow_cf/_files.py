@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -28,6 +29,8 @@ def whole_file(path: str | os.PathLike[str], *, overwrite: bool) -> Iterator[Pat
         If the folder of `path` does not exist.
     """
     target = Path(path)
+    if target.is_symlink():
+        target = target.resolve()  # so that the link stays one
     if target.is_dir():
         raise IsADirectoryError(f"{target} is a folder, not a file")
     if target.exists() and not overwrite:
@@ -39,10 +42,16 @@ def whole_file(path: str | os.PathLike[str], *, overwrite: bool) -> Iterator[Pat
     temporary = Path(name)
     try:
         yield temporary
-        # mkstemp makes private files; the finished one gets what any new file of this user gets.
-        umask = os.umask(0)
-        os.umask(umask)
-        temporary.chmod(0o666 & ~umask)
+        temporary.chmod(_permissions(target))
         temporary.replace(target)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def _permissions(target: Path) -> int:
+    """Those of the file that is replaced, or what any new file of this user gets."""
+    if target.exists():
+        return stat.S_IMODE(target.stat().st_mode)
+    umask = os.umask(0)  # the only way to ask for it is to set it
+    os.umask(umask)
+    return 0o666 & ~umask

@@ -213,7 +213,7 @@ def test_demo_tells_the_whole_story(demo):
     sgd, grg = re.search(r"^ +294 +296 +(\d\.\d\d) +(\d\.\d\d)$", text, re.M).groups()
     assert 3 < float(sgd) < 4
     assert 3 < float(grg) < 4
-    assert "Wrote collab_filter.xlsx and read it back: 226 cells" in text
+    assert "Wrote collab_filter.xlsx and read it back: 376 embeddings and results" in text
     assert float(re.search(r"NumPy's (\S+) stars", text)[1]) <= 1e-9
 
 
@@ -616,14 +616,24 @@ def add(path, address, difference):
     tamper(path, lambda xml: re.sub(cell, new_cell, xml, count=1))
 
 
-#: In `book`, with 6 users, 5 items and 2 factors, what stands where.
-TAMPERED = {"prediction": "E13", "loss": "I20", "user embedding": "B14", "item embedding": "F11"}
+def place(book, what):
+    """The address of something on the sheet of `book`: 6 users, 5 items, 2 factors."""
+    fixed = {"loss": "I20", "user embedding": "B14", "item embedding": "F11"}
+    if what in fixed:
+        return fixed[what]
+    rated = book.rated()
+    if what == "rating":  # the one most in error: the loss depends on it noticeably
+        u, i, _ = max(rated, key=lambda cell: abs(book.predict(cell[0], cell[1]) - cell[2]))
+        return f"{'EFGHI'[i]}{2 + u}"
+    if what == "prediction":
+        u, i, _ = rated[-1]
+    else:  # the 0 where nothing is rated
+        u, i = next((u, i) for u in range(6) for i in range(5) if book.ratings[u][i] is None)
+    return f"{'EFGHI'[i]}{13 + u}"
 
 
-def rated_cell(book):
-    """The address of a rating that the loss depends on noticeably: the one most in error."""
-    u, i, _ = max(book.rated(), key=lambda rated: abs(book.predict(rated[0], rated[1]) - rated[2]))
-    return f"{'EFGHI'[i]}{2 + u}"
+RESULTS = ("prediction", "prediction of nothing", "loss")
+INPUTS = ("user embedding", "item embedding", "rating")
 
 
 def test_check_is_content_with_an_untouched_workbook(book):
@@ -636,12 +646,12 @@ def test_check_is_content_with_an_untouched_workbook(book):
     assert re.fullmatch(r"dotprod: 31 cells, largest difference \S+ at [A-Z]+\d+: ok\n", text)
 
 
-@pytest.mark.parametrize("what", [*TAMPERED, "rating"])
+@pytest.mark.parametrize("what", [*RESULTS, *INPUTS])
 @pytest.mark.parametrize("sign", [1, -1])
 def test_check_finds_a_millionth_of_a_star(book, what, sign):
-    address = TAMPERED.get(what) or rated_cell(book)
-    if what == "prediction":  # of any cell, also one that is not rated and holds 0
-        assert openpyxl.load_workbook("book.xlsx")["dotprod"][address].data_type == "f"
+    address = place(book, what)
+    is_formula = openpyxl.load_workbook("book.xlsx")["dotprod"][address].data_type == "f"
+    assert is_formula == (what in RESULTS)
     before = openpyxl.load_workbook("book.xlsx", data_only=True)["dotprod"][address].value
     add("book.xlsx", address, sign * 1e-6)
     after = openpyxl.load_workbook("book.xlsx", data_only=True)["dotprod"][address].value
@@ -654,14 +664,14 @@ def test_check_finds_a_millionth_of_a_star(book, what, sign):
     text = run("check", "book.xlsx")
     assert (text.status, text.err) == (1, "")
     assert text.out.endswith("DIFFERS\n")
-    if what in ("prediction", "loss"):
+    if what in RESULTS:
         assert done.json["sheets"]["dotprod"]["worst_cell"] == address
         assert done.json["max_difference"] == pytest.approx(1e-6)
 
 
-@pytest.mark.parametrize("what", [*TAMPERED, "rating"])
+@pytest.mark.parametrize("what", [*RESULTS, *INPUTS])
 def test_check_does_not_mind_rounding(book, what):
-    add("book.xlsx", TAMPERED.get(what) or rated_cell(book), 1e-12)
+    add("book.xlsx", place(book, what), 1e-12)
     data = ok("check", "book.xlsx", "--json").json
     assert data["ok"] is True
     assert data["max_difference"] < 1e-11
@@ -671,7 +681,7 @@ def test_check_looks_at_every_sheet(ratings_csv):
     size = ("--users", 6, "--items", 5, "--factors", 2)
     ok("export", "ratings.csv", *size, "--bias", "-o", "book.xlsx")
     assert ok("check", "book.xlsx", "--json").json["cells"] == 2 * 31
-    add("book.xlsx", TAMPERED["loss"], 0.5)  # on the first sheet, which does not open
+    add("book.xlsx", "I20", 0.5)  # on the first sheet, which does not open
     done = run("check", "book.xlsx", "--json")
     assert done.status == 1
     assert {name: sheet["ok"] for name, sheet in done.json["sheets"].items()} == {
@@ -1041,7 +1051,7 @@ def test_a_reader_that_went_away_is_no_error(ratings_csv):
 
 
 def test_a_failed_check_is_one_even_if_nobody_reads_it(book):
-    add("book.xlsx", TAMPERED["loss"], 1)
+    add("book.xlsx", place(book, "loss"), 1)
     reader, writer = os.pipe()
     os.close(reader)
     with os.fdopen(writer, "wb") as closed:
@@ -1058,7 +1068,7 @@ def test_ids_in_letters_that_the_terminal_does_not_have():
         env=os.environ | {"PYTHONIOENCODING": "ascii"},
     )  # fmt: skip
     assert (done.returncode, done.stderr) == (0, b"")
-    assert done.stdout.split() == [b"userId,????", b"Zo?,4"]
+    assert done.stdout.split() == [rb"userId,\u6771\u4eac\u7269\u8a9e", rb"Zo\xeb,4"]
     ok("crosstab", "r.csv", "-o", "table.csv")  # but the file has them
     assert Path("table.csv").read_text(encoding="utf-8") == "userId,東京物語\nZoë,4\n"
 
@@ -1079,3 +1089,21 @@ def test_progress_on_a_terminal(book, monkeypatch):
     rows.clear()
     ok("solve", "book.xlsx", "-o", "again.xlsx", *QUICK)
     assert rows == []
+
+
+def test_demo_with_force_replaces_its_workbook(capsys):
+    for _ in range(2):
+        assert cli.main(["demo", "--force"]) == 0
+    assert [path.name for path in Path().glob("*.xlsx")] == ["collab_filter.xlsx"]
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has other links and permissions")
+def test_in_place_goes_through_a_link_and_keeps_permissions(capsys):
+    assert cli.main(["export", "-o", "book.xlsx"]) == 0
+    Path("book.xlsx").chmod(0o600)
+    Path("link.xlsx").symlink_to("book.xlsx")
+    before = Path("book.xlsx").read_bytes()
+    assert cli.main(["solve", "link.xlsx", "--in-place", "--iterations", "1"]) == 0
+    assert Path("link.xlsx").is_symlink()
+    assert Path("book.xlsx").read_bytes() != before
+    assert Path("book.xlsx").stat().st_mode & 0o777 == 0o600
