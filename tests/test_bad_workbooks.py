@@ -30,6 +30,7 @@ from openpyxl.workbook.defined_name import DefinedName
 
 import shallow_cf as scf
 from shallow_cf.workbook.layout import cell_address, cell_position
+from shallow_cf.workbook.package import one_line
 
 SHEET1 = "xl/worksheets/sheet1.xml"
 WORKBOOK = "xl/workbook.xml"
@@ -499,6 +500,21 @@ def test_a_number_cell_that_holds_none(bias_book, text):
         scf.read_workbook(bias_book)
 
 
+@pytest.mark.parametrize("declared", ["A1", "A1:B2", "Z90:Z99"])
+def test_a_sheet_that_declares_a_wrong_size(small_book, declared):
+    change = f'<dimension ref="{declared}"'.encode()
+    edit(small_book, SHEET1, lambda xml: re.sub(rb'<dimension ref="[^"]*"', change, xml))
+    assert same_model(scf.read_workbook(small_book), small_book)
+
+
+def test_a_reason_of_several_lines_becomes_one():
+    assert one_line(ValueError("no\n  such\tthing\n")) == "no such thing"
+    assert one_line(ValueError()) == "ValueError"
+    behind = ValueError("long\nstory")
+    behind.__cause__ = KeyError("Sheet1")
+    assert one_line(behind) == "'Sheet1'"
+
+
 def test_an_empty_text_is_a_blank_cell(small_book):
     set_cell(small_book, "E2", TEXT % "")
     assert scf.read_workbook(small_book).ratings.n_ratings == small_ratings().n_ratings - 1
@@ -930,6 +946,7 @@ def assert_only_cells_changed(before, after, sheet_part, layout):
     assert sheet_part in different
     assert different <= {sheet_part, WORKBOOK}
     full_calc = rb' fullCalcOnLoad="1"'
+    assert old[WORKBOOK] == new[WORKBOOK] or full_calc not in old[WORKBOOK]
     assert old[WORKBOOK].replace(full_calc, b"") == new[WORKBOOK].replace(full_calc, b"")
     assert full_calc in new[WORKBOOK]
     cells = changed_cells(layout)
@@ -962,6 +979,21 @@ def test_charts_comments_names_and_formats_survive(bias_book, tmp_path):
     assert again.parameters.equals(new)
     assert again.ratings.equals(model.ratings)
     assert openpyxl.load_workbook(tmp_path / "out.xlsx")["bias"]["K1"].value == "=SUM(E12:G15)*2"
+
+
+@pytest.mark.parametrize("result", ["t='e'|#VALUE!", "t='str'|n/a", "t='b'|1"])
+def test_errors_and_texts_that_formulas_showed_become_numbers(small_book, result):
+    kind, value = result.split("|")
+    right = {address: stored(small_book, address) for address in ("E11", "G16")}
+    for address in right:
+        formula = openpyxl.load_workbook(small_book)["dotprod"][address].value
+        formula = html.escape(formula.removeprefix("="), quote=False)
+        set_cell(small_book, address, f"<c {{r}} {kind}><f>{formula}</f><v>{value}</v></c>")
+    model = scf.read_workbook(small_book)
+    assert model.objective is None
+    scf.update_workbook(model, model.parameters, "out.xlsx")
+    for address in right:
+        assert stored("out.xlsx", address) == pytest.approx(right[address], abs=1e-15)
 
 
 def test_excel_is_told_to_compute_even_where_it_was_told_not_to(small_book):
