@@ -164,19 +164,10 @@ def _load(path: Path) -> dict[str, _Grid]:
             value_book = openpyxl.load_workbook(file, read_only=True, data_only=True)
             try:
                 active = formula_book.active
-                grids = {}
-                for sheet in formula_book.worksheets:
-                    grid = _Grid(sheet.title, sheet is active)
-                    for cell in _cells(sheet):
-                        if cell.data_type == "f":
-                            text = getattr(cell.value, "text", cell.value)
-                            grid.formulas[cell.row, cell.column] = str(text)
-                    for cell in _cells(value_book[sheet.title]):
-                        grid.values[cell.row, cell.column] = cell.value
-                        if cell.data_type == "e":
-                            grid.errors.add((cell.row, cell.column))
-                    grid.objective_cell = _objective_cell(sheet)
-                    grids[sheet.title] = grid
+                grids = {
+                    sheet.title: _grid(sheet, value_book[sheet.title], is_active=sheet is active)
+                    for sheet in formula_book.worksheets
+                }
             finally:
                 formula_book.close()
                 value_book.close()
@@ -192,6 +183,21 @@ def _load(path: Path) -> dict[str, _Grid]:
             "(.xlsx), not as Strict Open XML"
         )
     return grids
+
+
+def _grid(formula_sheet: Any, value_sheet: Any, *, is_active: bool) -> _Grid:
+    """One sheet, from openpyxl's two views of it: with formulas and with stored results."""
+    grid = _Grid(formula_sheet.title, is_active)
+    for cell in _cells(formula_sheet):
+        if cell.data_type == "f":
+            text = getattr(cell.value, "text", cell.value)  # of an array formula
+            grid.formulas[cell.row, cell.column] = str(text)
+    for cell in _cells(value_sheet):
+        grid.values[cell.row, cell.column] = cell.value
+        if cell.data_type == "e":
+            grid.errors.add((cell.row, cell.column))
+    grid.objective_cell = _objective_cell(formula_sheet)
+    return grid
 
 
 def _cells(sheet: Any) -> list[Any]:
