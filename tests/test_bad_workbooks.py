@@ -816,8 +816,10 @@ def test_an_objective_that_is_not_understood_is_neither_compared_nor_written(sma
         lambda xml: re.sub(rb'(name="solver_opt"[^>]*>)[^<]*', rb"\1dotprod!#REF!", xml),
         lambda xml: re.sub(rb'(name="solver_opt"[^>]*>)[^<]*', rb"\1dotprod!$A$1", xml),
         lambda xml: re.sub(rb'(name="solver_opt"[^>]*>)[^<]*', rb"\1'dotprod'!$G$16", xml),
+        lambda xml: re.sub(rb'(name="solver_opt"[^>]*>)[^<]*', rb"\1dotprod!my_loss", xml),
+        lambda xml: re.sub(rb'(name="solver_opt"[^>]*>)[^<]*', rb"\g<1>42", xml),
     ],
-    ids=["no names", "#REF!", "empty", "sheet!#REF!", "another cell", "quoted"],
+    ids=["none", "#REF!", "empty", "sheet!#REF!", "another cell", "quoted", "a name", "a number"],
 )
 def test_solver_names_that_are_missing_or_broken(small_book, change):
     edit(small_book, WORKBOOK, change)
