@@ -352,6 +352,7 @@ def test_a_failed_write_leaves_nothing_behind(tmp_path, crosstab):
     ("ids", "message"),
     [
         (np.array(["a", ""]), "id '' cannot stand in a cell"),
+        (np.array(["a", "b" * 32_768]), "an id of 32768 characters cannot stand in a cell"),
         (np.array(["a", "b\x07"]), "id 'b.*' cannot stand in a cell"),
         (np.array([1, 2**60]), "more digits than a cell can hold"),
     ],

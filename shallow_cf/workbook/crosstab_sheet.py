@@ -14,6 +14,9 @@ from shallow_cf.ratings import Ratings
 from shallow_cf.workbook.layout import MAX_EXACT, Block, Layout, column_letters
 from shallow_cf.workbook.solver_model import limit_note
 
+#: Characters a cell can hold; openpyxl would cut off the rest without a word.
+_MAX_TEXT = 32_767
+
 
 def draw(sheet: Worksheet, layout: Layout, ratings: Ratings, parameters: Parameters) -> None:
     """Fill an empty sheet."""
@@ -54,6 +57,8 @@ def _label(sheet: Worksheet, row: int, column: int, value: Any) -> None:
             )
         cell.value = value
         return
+    if len(value) > _MAX_TEXT:
+        raise ValueError(f"an id of {len(value)} characters cannot stand in a cell")
     if not value or ILLEGAL_CHARACTERS_RE.search(value) or "\r" in value:
         raise ValueError(f"id {value!r} cannot stand in a cell")
     cell.value = value
