@@ -76,8 +76,8 @@ def check_model(model: WorkbookModel) -> SheetCheck:
         u, i = missing[0]
         raise WorkbookError(
             f"{model.sheet}!{layout.predictions.cell(u, i)}: no number is stored as the "
-            "prediction; open the workbook in Excel or LibreOffice, mend the cell where it shows an "
-            "error, save it and check again"
+            "prediction; open the workbook in Excel or LibreOffice, mend the cell if it shows "
+            "an error, save it and check again"
         )
     difference = np.where(compared, np.abs(stored - expected), 0.0)
     u, i = np.unravel_index(np.argmax(difference), difference.shape)
