@@ -31,7 +31,7 @@ from shallow_cf.workbook import (
     update_workbook,
     write_workbook,
 )
-from shallow_cf.workbook.check import TOLERANCE
+from shallow_cf.workbook.check import TOLERANCE, check_model
 from shallow_cf.workbook.layout import published_layout
 
 DONE, CHECK_FAILED, BAD_INPUT, INTERRUPTED = 0, 1, 2, 130
@@ -129,7 +129,8 @@ def run_demo(args: argparse.Namespace) -> Outcome:
             models[solver] = model.fit(ratings, callback)
     sgd, solved = models["sgd"].result_, models["grg"].result_
     write_workbook(path, ratings, models["grg"], overwrite=args.force)
-    book, check = read_workbook(path), check_workbook(path)[0]
+    book = read_workbook(path)
+    check = check_model(book)
     written = book.parameters.pack() - solved.parameters.pack()
     difference = max(check.max_difference, float(np.abs(written).max()))
     cells = check.cells + written.size

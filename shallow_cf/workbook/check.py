@@ -86,8 +86,8 @@ def check_model(model: WorkbookModel) -> SheetCheck:
     if loss is not None and layout.loss is not None:
         if model.objective is None:
             raise WorkbookError(f"{model.sheet}!{layout.loss.cell()}: no number is stored there")
-        sse = ratings.n_ratings * objective.rmse(ratings, parameters) ** 2
-        loss_difference = abs(model.objective - loss.value(sse, ratings.n_ratings))
+        rmse = objective.rmse(ratings, parameters)
+        loss_difference = abs(model.objective - loss.value(rmse, ratings.n_ratings))
         if not loss_difference <= worst:
             worst, worst_cell = loss_difference, layout.loss.cell()
     cells = int(compared.sum()) + (loss is not None)

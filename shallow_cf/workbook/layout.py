@@ -276,12 +276,13 @@ def published_layout(n_users: int, n_items: int, n_factors: int, *, bias: bool) 
 
 @dataclass(frozen=True)
 class ObjectiveFormula:
-    """What an objective cell computes from the sum of squared errors (SSE)."""
+    """What an objective cell computes from the squared errors: their sum or their mean, and
+    the root of that or not; both makes it the RMSE."""
 
-    divided_by_count: bool
-    square_root: bool
+    divided_by_count: bool = True
+    square_root: bool = True
 
-    def value(self, sse: float, n_ratings: int) -> float:
-        """The objective for a sum of squared errors over `n_ratings` rated cells."""
-        value = sse / n_ratings if self.divided_by_count else sse
-        return math.sqrt(value) if self.square_root else value
+    def value(self, rmse: float, n_ratings: int) -> float:
+        """The objective for an RMSE (stars) over `n_ratings` rated cells."""
+        root = rmse if self.divided_by_count else rmse * math.sqrt(n_ratings)
+        return root if self.square_root else root**2

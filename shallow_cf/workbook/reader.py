@@ -243,10 +243,8 @@ def _model(path: Path, grid: _Grid) -> WorkbookModel | None:
     ratings = Ratings(user_ids, item_ids, user_idx, item_idx, rating[user_idx, item_idx])
     P = _numbers(grid, layout.user_factors, "embedding")
     Q = _numbers(grid, layout.item_factors, "embedding").T
-    parameters = Parameters(P, np.ascontiguousarray(Q))
-    if layout.bias_blocks is not None:
-        b_u, b_i = (_numbers(grid, block, "bias").ravel() for block in layout.bias_blocks)
-        parameters = Parameters(P, parameters.item_factors, b_u, b_i)
+    biases = [_numbers(grid, block, "bias").ravel() for block in layout.bias_blocks or ()]
+    parameters = Parameters(P, np.ascontiguousarray(Q), *biases)
     objective = None if layout.loss is None else _stored(grid, layout.loss)[0, 0]
     return WorkbookModel(
         path=path,

@@ -15,7 +15,7 @@ from shallow_cf._files import whole_file
 from shallow_cf.parameters import Parameters
 from shallow_cf.ratings import Ratings
 from shallow_cf.workbook.crosstab_sheet import draw
-from shallow_cf.workbook.layout import Layout, block_cells, published_layout
+from shallow_cf.workbook.layout import Layout, ObjectiveFormula, block_cells, published_layout
 from shallow_cf.workbook.package import check_package, patch_cells
 from shallow_cf.workbook.reader import WorkbookModel
 from shallow_cf.workbook.solver_model import solver_names
@@ -80,7 +80,7 @@ def write_workbook(
         )
         _add_sheet(book, sheet, layout, ratings, parameters)
         numbers[sheet] = layout.parameter_cells(parameters) | _rating_cells(layout, ratings)
-        results[sheet] = _result_cells(layout, ratings, parameters)
+        results[sheet] = _result_cells(layout, ObjectiveFormula(), ratings, parameters)
     # The last one is what opens, and what `read_workbook` takes if it is not told a sheet.
     book.active = len(book.worksheets) - 1
     draft = io.BytesIO()
@@ -123,13 +123,7 @@ def update_workbook(
         raise ValueError(f"{parameters!r} do not fit the sheet's {model.parameters!r}")
     check_package(model.path)
     numbers = model.layout.parameter_cells(parameters)
-    results = block_cells(
-        model.layout.predictions, model.layout.shown_predictions(model.ratings, parameters)
-    )
-    if model.layout.loss is not None and model.objective_formula is not None:
-        sse = model.ratings.n_ratings * objective.rmse(model.ratings, parameters) ** 2
-        value = model.objective_formula.value(sse, model.ratings.n_ratings)
-        results[model.layout.loss.cell()] = value
+    results = _result_cells(model.layout, model.objective_formula, model.ratings, parameters)
     with whole_file(path, overwrite=overwrite) as temporary:
         patch_cells(model.path, temporary, {model.sheet: numbers}, {model.sheet: results})
 
@@ -149,8 +143,11 @@ def _rating_cells(layout: Layout, ratings: Ratings) -> dict[str, float]:
     return dict(zip(addresses, ratings.rating.tolist(), strict=True))
 
 
-def _result_cells(layout: Layout, ratings: Ratings, parameters: Parameters) -> dict[str, float]:
+def _result_cells(
+    layout: Layout, loss: ObjectiveFormula | None, ratings: Ratings, parameters: Parameters
+) -> dict[str, float]:
     results = block_cells(layout.predictions, layout.shown_predictions(ratings, parameters))
-    if layout.loss is not None:
-        results[layout.loss.cell()] = objective.rmse(ratings, parameters)
+    if layout.loss is not None and loss is not None:
+        rmse = objective.rmse(ratings, parameters)
+        results[layout.loss.cell()] = loss.value(rmse, ratings.n_ratings)
     return results
