@@ -5,9 +5,10 @@ from shallow_cf.estimator import MatrixFactorization
 from shallow_cf.objective import GradientError, check_gradient
 from shallow_cf.parameters import Parameters
 from shallow_cf.ratings import Ratings
-from shallow_cf.solvers.grg import SolverOptions
+from shallow_cf.solvers.options import Constraint, SolverOptions
 from shallow_cf.solvers.result import SolverResult
 from shallow_cf.solvers.sgd import DivergenceError, SGDOptions
+from shallow_cf.solvers.varpro import VarproOptions
 from shallow_cf.workbook import (
     SheetCheck,
     WorkbookError,

@@ -24,6 +24,7 @@ from shallow_cf.estimator import MatrixFactorization
 from shallow_cf.parameters import Parameters
 from shallow_cf.ratings import DUPLICATES, Ratings
 from shallow_cf.solvers import grg
+from shallow_cf.solvers.options import DERIVATIVES, SolverOptions
 from shallow_cf.solvers.result import Callback, SolverResult, TraceRow
 from shallow_cf.workbook import (
     check_workbook,
@@ -260,7 +261,7 @@ def run_solve(args: argparse.Namespace) -> Outcome:
         _check_output(
             output, args.force, suffix, source=args.workbook, hint="; pass --in-place to do so"
         )
-    options = grg.SolverOptions(
+    options = SolverOptions(
         convergence=args.convergence,
         derivatives=args.derivatives,
         iterations=args.iterations,
@@ -531,13 +532,13 @@ def _parser() -> argparse.ArgumentParser:
     target = solve.add_mutually_exclusive_group(required=True)
     target.add_argument("-o", "--output", metavar="FILE", type=_file_name, help="workbook to write")
     target.add_argument("--in-place", action="store_true", help="overwrite the workbook itself")
-    defaults = grg.SolverOptions()
+    defaults = SolverOptions()
     solve.add_argument(
         "--convergence", type=float, default=defaults.convergence, metavar="C",
         help="relative change of the objective that counts as none (default: %(default)s)",
     )  # fmt: skip
     solve.add_argument(
-        "--derivatives", choices=grg.DERIVATIVES, default=defaults.derivatives,
+        "--derivatives", choices=DERIVATIVES, default=defaults.derivatives,
         help="differences as in Excel, or the formula (default: %(default)s)",
     )  # fmt: skip
     solve.add_argument(

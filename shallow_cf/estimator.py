@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import json
 import os
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +18,7 @@ from shallow_cf._files import whole_file
 from shallow_cf.parameters import FloatArray, Parameters
 from shallow_cf.ratings import Ratings, as_ids, check_ratings, index_of
 from shallow_cf.solvers import SOLVERS
+from shallow_cf.solvers.options import as_json, from_json
 from shallow_cf.solvers.result import Callback, SolverResult
 
 _FILE_VERSION = 1
@@ -33,9 +33,9 @@ class MatrixFactorization:
         Numbers in each embedding.
     bias : bool
         Whether each user and each item has a bias.
-    solver : {"sgd", "grg"}
-        Mini-batch gradient descent, or Excel's Solver mirrored.
-    solver_options : SGDOptions or SolverOptions, optional
+    solver : {"sgd", "grg", "varpro"}
+        Mini-batch gradient descent, Excel's Solver mirrored, or variable projection.
+    solver_options : SGDOptions, SolverOptions or VarproOptions, optional
         Settings of that solver; its defaults if None.
     init_scale : float
         Parameters start uniform(0, init_scale).
@@ -229,8 +229,9 @@ class MatrixFactorization:
         """Write settings, ids, parameters and history to one .npz file.
 
         Only numbers and text are stored (no pickle), so a model from a stranger can
-        be loaded safely. A seed is stored; a Generator is not. An existing file is
-        replaced, whole or not at all.
+        be loaded safely. A seed is stored; a Generator is not, and neither is a
+        constraint on cells that a function computes. An existing file is replaced,
+        whole or not at all.
         """
         parameters = self._fitted()
         seed = self.random_state
@@ -239,7 +240,7 @@ class MatrixFactorization:
             "n_factors": self.n_factors,
             "bias": self.bias,
             "solver": self.solver,
-            "solver_options": asdict(self.solver_options),
+            "solver_options": as_json(self.solver_options),
             "init_scale": self.init_scale,
             "random_state": None if isinstance(seed, np.random.Generator | None) else int(seed),
             "history_columns": list(self.history_.columns),
@@ -298,12 +299,14 @@ class MatrixFactorization:
             settings["n_factors"],
             bias=settings["bias"],
             solver=settings["solver"],
-            solver_options=SOLVERS[settings["solver"]].options(**settings["solver_options"]),
+            solver_options=from_json(
+                SOLVERS[settings["solver"]].options, settings["solver_options"]
+            ),
             init_scale=settings["init_scale"],
             random_state=settings["random_state"],
         )
         history = pd.DataFrame(arrays["history"], columns=settings["history_columns"])
-        counts = [name for name in ("epoch", "iteration") if name in history]
+        counts = [name for name in ("epoch", "iteration", "start") if name in history]
         model.history_ = history.astype(dict.fromkeys(counts, "int64"))
         model.parameters_, model.user_ids_, model.item_ids_ = parameters, user_ids, item_ids
         return model

@@ -1,134 +1,60 @@
-"""Excel's Solver (GRG Nonlinear), mirrored on `scipy.optimize`.
+"""Excel's Solver (GRG Nonlinear), mirrored.
 
-The problem of the spreadsheet has no constraints, and then the generalised reduced
-gradient method of Lasdon, Waren, Jain and Ratner (1978, "Design and testing of a
-generalized reduced gradient code for nonlinear programming", ACM TOMS 4(1)) is a
-quasi-Newton method: the reduced gradient is the gradient, the search direction comes
-from a BFGS approximation of the Hessian, or from conjugate gradients when that matrix
-would be too large. scipy supplies both; what makes it Solver is mirrored here, as
-documented by Frontline Systems and by GRG2's published source (not confirmed in Excel
-itself):
+The generalised reduced gradient method of Lasdon, Waren, Jain and Ratner (1978, "Design
+and testing of a generalized reduced gradient code for nonlinear programming", ACM TOMS
+4(1)), which Excel's Solver is built on, for a problem whose only constraints are bounds:
 
-- the objective is `objective.rmse`, the spreadsheet's red cell;
-- derivatives by forward or central differences with GRG2's step
-  h = max(1e-4 |x|, 1e-5), or, beyond what Solver offers, the analytic gradient;
-- Solver's Convergence rule: stop when the relative change of the objective has been
-  below `convergence` for the last five iterations. As in GRG2 the value compared with
-  is reset only when the change exceeds `convergence`, so slow drift adds up;
-- result codes and messages in Solver's words.
+    x <- project(x + alpha d)
+
+- *Reduced gradient*: the variables that stand at a bound and would leave it downhill are
+  out of the basis; the others, the free ones, are those that move. Without bounds all are
+  free and the reduced gradient is the gradient.
+- *Derivatives* by forward or central differences with GRG2's step
+  h = max(1e-4 |x|, 1e-5), or, beyond what Solver offers, by equation (5).
+- *Search direction* d: quasi-Newton, d = -H g with H the BFGS estimate of the inverse
+  Hessian,
+
+      (7)   H <- H + (1 + y'Hy / s'y) ss' / s'y - (Hy s' + s y'H) / s'y
+
+  for the last move s and the change y of the gradient over it; or conjugate gradients,
+  d = -g + beta d with beta = max(0, g'(g - g_before) / g_before'g_before) (Polak and
+  Ribiere). Both start, and start again where they lead nowhere, downhill.
+- *Step length* alpha by values of the objective alone, since a gradient by differences
+  costs more than all else: double the step until the objective rises, or halve it until
+  it falls, then take the lowest point of the parabola through the last three.
+- *Convergence*, result codes and messages: `monitor.Monitor`, `result.MESSAGES`.
+
+Constraints on other cells are `constrained`'s, many starts `multistart`'s. What this
+shares with Excel's Solver and what it does not: docs/solver.md. Nothing here was confirmed
+in Excel itself.
 """
 
 from __future__ import annotations
 
-import time
-from dataclasses import dataclass
+import math
+from dataclasses import replace
 
 import numpy as np
-from scipy import optimize
 
-from shallow_cf import objective
-from shallow_cf._checks import check_choice, check_int, check_number
 from shallow_cf.parameters import FloatArray, Parameters
 from shallow_cf.ratings import Ratings
-from shallow_cf.solvers.result import Callback, SolverResult, TraceRow, check_start
+from shallow_cf.solvers import constrained
+from shallow_cf.solvers.monitor import Monitor
+from shallow_cf.solvers.multistart import multistart
+from shallow_cf.solvers.options import SolverOptions, draw_start
+from shallow_cf.solvers.problem import Point, Problem
+from shallow_cf.solvers.result import MESSAGES, Callback, SolverResult, check_start
 
-MESSAGES = {
-    0: "Solver found a solution. All constraints and optimality conditions are satisfied.",
-    1: "Solver has converged to the current solution. All constraints are satisfied.",
-    2: "Solver cannot improve the current solution. All constraints are satisfied.",
-    3: "Stop chosen when the maximum iteration limit was reached.",
-    6: "Solver stopped at user's request.",
-    9: "Solver encountered an error value in the objective cell or a constraint cell.",
-    10: "Stop chosen when the maximum time limit was reached.",
-}
-DERIVATIVES = ("forward", "central", "analytic")
-
-#: Iterations in a row that have to change the objective by less than `convergence`.
-_QUIET_ITERATIONS = 5
-#: Largest gradient entry that counts as zero (stars per unit): code 0.
+#: Largest entry of the reduced gradient that counts as zero (stars per unit): code 0.
 _OPTIMALITY_TOLERANCE = 1e-6
-#: Above this many variables BFGS, whose iterations cost n**3 in scipy, gives way to
-#: conjugate gradients.
-_MAX_BFGS_VARIABLES = 1000
-
-
-@dataclass(frozen=True)
-class SolverOptions:
-    """The Solver dialog's options that matter without constraints, with its defaults.
-
-    Parameters
-    ----------
-    convergence : float
-        Between 0 and 1: the relative change of the objective that counts as none.
-    derivatives : {"forward", "central", "analytic"}
-        How the gradient is found: by differences as in Excel, or by equation (5).
-        Differences cost an evaluation of the RMSE (or two) for every parameter; beyond
-        some hundred parameters take the analytic gradient.
-    iterations : int, optional
-        Most iterations; None for no limit.
-    max_time : float, optional
-        Most seconds; None for no limit.
-
-    Raises
-    ------
-    TypeError, ValueError
-        If a setting is out of its range.
-    """
-
-    convergence: float = 1e-4
-    derivatives: str = "forward"
-    iterations: int | None = None
-    max_time: float | None = None
-
-    def __post_init__(self) -> None:
-        if check_number("convergence", self.convergence, 0.0) > 1:
-            raise ValueError(f"`convergence` must be <= 1, got {self.convergence}")
-        check_choice("derivatives", self.derivatives, DERIVATIVES)
-        if self.iterations is not None:
-            check_int("iterations", self.iterations, 1)
-        if self.max_time is not None:
-            check_number("max_time", self.max_time, 0.0, above=True)
-
-
-class _Monitor:
-    """Follows a run from iteration to iteration and says when Solver would stop."""
-
-    def __init__(
-        self, theta: FloatArray, value: float, options: SolverOptions, callback: Callback | None
-    ) -> None:
-        self.options, self.callback = options, callback
-        self.started = time.perf_counter()
-        self.theta = theta
-        self.trace: list[TraceRow] = [{"iteration": 0, "train_rmse": value, "seconds": 0.0}]
-        self.reference, self.quiet = value, 0
-        self.code: int | None = None
-
-    @property
-    def seconds(self) -> float:
-        return time.perf_counter() - self.started
-
-    def __call__(self, intermediate_result: optimize.OptimizeResult) -> None:
-        # scipy passes an OptimizeResult to a callback with this parameter name.
-        value = float(intermediate_result.fun)
-        self.theta = np.array(intermediate_result.x)
-        row: TraceRow = {
-            "iteration": len(self.trace), "train_rmse": value, "seconds": self.seconds
-        }  # fmt: skip
-        self.trace.append(row)
-        if abs(value - self.reference) > self.options.convergence * abs(self.reference):
-            self.reference, self.quiet = value, 0
-        else:
-            self.quiet += 1
-        if self.callback is not None and self.callback(row):
-            self.code = 6
-        elif self.quiet >= _QUIET_ITERATIONS:
-            self.code = 1
-        elif self.options.iterations is not None and row["iteration"] >= self.options.iterations:
-            self.code = 3
-        elif self.options.max_time is not None and row["seconds"] >= self.options.max_time:
-            self.code = 10
-        if self.code is not None:
-            raise StopIteration
+#: Above this many variables the matrix H gives way to conjugate gradients.
+_MAX_NEWTON_VARIABLES = 2000
+#: Halvings (or doublings) of a step before the search along a line is given up.
+_MAX_HALVINGS = 60
+#: An objective beyond this does not converge: code 4 (GRG2's number).
+_INFINITE = 1e30
+#: Convergence of the last search of a multistart.
+_FINAL_CONVERGENCE = 1e-9
 
 
 def solve(
@@ -138,21 +64,21 @@ def solve(
     callback: Callback | None = None,
     random_state: int | np.random.Generator | None = None,
 ) -> SolverResult:
-    """Minimise the RMSE over rated cells as Excel's Solver does.
+    """Turn the parameters until the RMSE over rated cells is small, as Excel's Solver does.
 
     Parameters
     ----------
     ratings : Ratings
     parameters : Parameters
-        Where to start; left as they are.
+        Where to start; left as they are. What lies outside its bounds starts at the bound.
     options : SolverOptions, optional
     callback : callable, optional
         Called after each iteration with the row of the trace: ``iteration``,
-        ``train_rmse``, ``seconds``. Returning True stops (code 6), and so does Ctrl-C;
-        what was reached is kept.
+        ``train_rmse``, ``step``, ``gradient_norm``, ``seconds`` (with multistart after
+        each start, see `multistart.multistart`). Returning True stops (code 6), and so
+        does Ctrl-C; the best point so far is kept.
     random_state : int or Generator, optional
-        Not used: the method draws nothing. It is there so that all solvers are called
-        in one way.
+        Of multistart's starts where ``options.random_seed`` is 0; nothing else is drawn.
 
     Returns
     -------
@@ -162,44 +88,229 @@ def solve(
     Raises
     ------
     ValueError
-        If the parameters do not fit the ratings or are not finite.
+        If the parameters do not fit the ratings, the constraints do not fit the
+        parameters, or a number is not finite.
     """
     options = options or SolverOptions()
     check_start(ratings, parameters)
-    theta = parameters.pack()
-
-    def rmse(theta: FloatArray) -> float:
-        return objective.rmse(ratings, parameters.unpack(theta))
-
-    def gradient(theta: FloatArray) -> FloatArray:
-        if options.derivatives == "forward":
-            return objective.forward_difference(rmse, theta, difference_step(theta))
-        if options.derivatives == "central":
-            return objective.central_difference(rmse, theta, difference_step(theta))
-        return objective.rmse_gradient(ratings, parameters.unpack(theta)).pack()
-
+    problem = Problem(ratings, parameters, options)
+    refusal = _refusal(problem)
+    if options.multistart and refusal is None:
+        return multistart(
+            lambda start, local: solve(ratings, start, local),
+            lambda rng: draw_start(rng, problem.lower, problem.upper),
+            parameters,
+            options,
+            _to_the_end(options),
+            callback,
+            random_state,
+            problem.merit,
+        )
+    # A value wanted of the objective is reached or not; slow progress is no end of it.
+    convergence = 0.0 if options.to == "value_of" else options.convergence
+    monitor = Monitor(convergence, options.iterations, options.max_time, callback)
     # Overflow in a trial step of the line search is no error: the step is shortened.
     with np.errstate(over="ignore", invalid="ignore"):
-        monitor = _Monitor(theta, rmse(theta), options, callback)
-        if not np.isfinite(monitor.reference):
-            return SolverResult(parameters, monitor.trace, 9, MESSAGES[9], monitor.seconds)
-        try:
-            outcome = optimize.minimize(
-                rmse,
-                theta,
-                jac=gradient,
-                method="BFGS" if theta.size <= _MAX_BFGS_VARIABLES else "CG",
-                callback=monitor,
-                # The limit of iterations is the monitor's: scipy's own default is 200 n.
-                options={"gtol": _OPTIMALITY_TOLERANCE, "maxiter": np.iinfo(np.int32).max},
-            )
-            code = monitor.code if monitor.code is not None else (0 if outcome.success else 2)
-        except KeyboardInterrupt:
-            code = 6
-    found = parameters.unpack(monitor.theta)
-    return SolverResult(found, monitor.trace, code, MESSAGES[code], monitor.seconds)
+        code, slope = _run(problem, parameters.pack(), refusal, monitor)
+        if code in (0, 1, 2) and problem.misses(monitor.rmse):
+            code = 5
+    return SolverResult(
+        parameters=parameters.unpack(monitor.theta),
+        trace=monitor.trace,
+        code=code,
+        message=MESSAGES[code],
+        seconds=monitor.seconds,
+        start=parameters,
+        n_function=problem.table.n_function,
+        n_gradient=problem.table.n_gradient,
+        reduced_gradient=None if slope is None else parameters.unpack(slope),
+    )
 
 
-def difference_step(theta: FloatArray) -> FloatArray:
-    """GRG2's step for differences, (n_params,): 1e-4 of the value, at least 1e-5."""
-    return np.maximum(1e-4 * np.abs(theta), 1e-5)
+def _to_the_end(options: SolverOptions) -> SolverOptions:
+    """Options of a multistart's last search: only the digits of the best end are wanted."""
+    derivatives = "central" if options.derivatives == "forward" else options.derivatives
+    convergence = min(options.convergence, _FINAL_CONVERGENCE)
+    return replace(options, convergence=convergence, derivatives=derivatives)
+
+
+def _refusal(problem: Problem) -> int | None:
+    """The code with which Solver does not even start, or None."""
+    if (problem.lower > problem.upper).any():
+        return 20
+    is_bounded = np.isfinite(problem.lower) & np.isfinite(problem.upper)
+    if problem.options.multistart and problem.options.require_bounds and not is_bounded.all():
+        return 18
+    return None
+
+
+def _run(
+    problem: Problem, theta: FloatArray, refusal: int | None, monitor: Monitor
+) -> tuple[int, FloatArray | None]:
+    """The result code and the reduced gradient at the end, None where there is none."""
+    here = problem.at(theta if refusal is not None else problem.project(theta))
+    if refusal is not None or not math.isfinite(here.rmse):
+        monitor.note(here.theta, here.rmse)
+        return (9 if refusal is None else refusal), None
+    if any(not constraint.is_bound for constraint in problem.options.constraints):
+        return constrained.minimise(problem, here, monitor)
+    return _minimise(problem, here, monitor)
+
+
+def _minimise(problem: Problem, here: Point, monitor: Monitor) -> tuple[int, FloatArray]:
+    """The reduced gradient method from a point."""
+    is_newton = problem.options.search == "newton" and here.theta.size <= _MAX_NEWTON_VARIABLES
+    search = (_Newton if is_newton else _Conjugate)(problem.scale(here.theta))
+    slope = problem.slope(here.theta)
+    try:
+        while True:
+            free = problem.free(here, slope)
+            norm = float(np.abs(slope[free]).max(initial=0.0))
+            code = monitor.note(here.theta, here.rmse, norm)
+            if problem.is_reached(here.rmse) or norm <= _OPTIMALITY_TOLERANCE:
+                return 0, slope
+            if code is not None:
+                return code, slope
+            uphill = np.where(free, problem.weight(here.rmse) * slope, 0.0)
+            found = _next_point(problem, here, search, uphill)
+            if found is None:
+                return 2, slope
+            if found.rmse > _INFINITE:
+                return 4, slope
+            there = problem.slope(found.theta)
+            uphill_there = np.where(free, problem.weight(found.rmse) * there, 0.0)
+            search.update(found.theta - here.theta, uphill_there - uphill, found.alpha)
+            here, slope = found, there
+    except KeyboardInterrupt:
+        return 6, problem.slope(monitor.theta)
+
+
+def _next_point(
+    problem: Problem, here: Point, search: _Newton | _Conjugate, uphill: FloatArray
+) -> Point | None:
+    """The end of a search along a line, from scratch where the direction leads nowhere."""
+    while True:
+        d = np.where(uphill != 0, search.direction(uphill), 0.0)
+        found = None
+        if d @ uphill < 0:  # else it leads up, as conjugate directions may
+            found = _search_line(problem, here, d, search.first_alpha(d), search.n_parabolas)
+        if found is not None or search.is_fresh:
+            return found
+        search.reset()
+
+
+def _search_line(
+    problem: Problem, here: Point, d: FloatArray, alpha: float, n_parabolas: int
+) -> Point | None:
+    """A lower point on x + alpha d, projected on the bounds; None if there is none."""
+
+    def at(alpha: float) -> Point:
+        return problem.at(problem.project(here.theta + alpha * d), alpha)
+
+    here = here._replace(alpha=0.0)
+    left, middle, right = here, here, at(alpha)
+    if right.merit < here.merit:
+        for _ in range(_MAX_HALVINGS):  # double it until the objective rises
+            left, middle, right = middle, right, at(2 * right.alpha)
+            if not right.merit < middle.merit or right.rmse > _INFINITE:
+                break
+    else:
+        for _ in range(_MAX_HALVINGS):  # halve it until the objective falls
+            middle = at(right.alpha / 2)
+            if middle.merit < here.merit:
+                break
+            right = middle
+        else:
+            return None
+    for _ in range(n_parabolas):
+        vertex = at(_vertex(left, middle, right))
+        if not vertex.merit < middle.merit:
+            break
+        if vertex.alpha < middle.alpha:
+            middle, right = vertex, middle
+        else:
+            left, middle = middle, vertex
+    return right if right.merit < middle.merit else middle
+
+
+def _vertex(left: Point, middle: Point, right: Point) -> float:
+    """Where the parabola through three points of a line is lowest; NaN if it is straight."""
+    (a, fa), (b, fb), (c, fc) = ((p.alpha, p.merit) for p in (left, middle, right))
+    toward, away = (b - a) * (fb - fc), (b - c) * (fb - fa)
+    if toward == away:
+        return math.nan
+    return b - ((b - a) * toward - (b - c) * away) / (2 * (toward - away))
+
+
+class _Newton:
+    """Quasi-Newton directions; `scale` holds the unit of each variable."""
+
+    n_parabolas = 1
+
+    def __init__(self, scale: FloatArray) -> None:
+        self.scale = scale
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget the estimate: the next direction is downhill."""
+        self.H = np.diag(self.scale**2)
+        self.is_fresh = True
+
+    def direction(self, uphill: FloatArray) -> FloatArray:
+        """d = -H g."""
+        return -(self.H @ uphill)
+
+    def first_alpha(self, d: FloatArray) -> float:
+        """Newton's step is 1; the first, of unknown length, moves by one unit."""
+        return 1 / max(float(np.linalg.norm(d / self.scale)), 1e-300) if self.is_fresh else 1.0
+
+    def update(self, s: FloatArray, y: FloatArray, alpha: float) -> None:
+        """Take in the last move s and the gradient's change y. Equation (7)."""
+        sy = float(s @ y)
+        if not sy > 1e-10 * float(np.linalg.norm(s) * np.linalg.norm(y)):
+            return  # no curvature seen along s: H would not stay positive definite
+        if self.is_fresh:
+            # The first curvature seen says how long steps should be (Nocedal and Wright,
+            # "Numerical Optimization", equation 6.20).
+            self.H *= sy / float(y @ (self.H @ y))
+            self.is_fresh = False
+        Hy = self.H @ y
+        v = (1 + float(y @ Hy) / sy) / sy * s - Hy / sy
+        self.H += np.outer(s, v)  # (7)
+        self.H -= np.outer(Hy / sy, s)  # (7)
+
+
+class _Conjugate:
+    """Conjugate gradients; `scale` holds the unit of each variable."""
+
+    n_parabolas = 3
+
+    def __init__(self, scale: FloatArray) -> None:
+        self.scale = scale
+        self.alpha_d = 1.0
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget the last direction: the next is downhill."""
+        self.before: tuple[FloatArray, FloatArray] | None = None
+        self.is_fresh = True
+
+    def direction(self, uphill: FloatArray) -> FloatArray:
+        """d = -g + beta d, in units of the variables."""
+        d = -(self.scale**2) * uphill
+        if self.before is not None:
+            g, d_before = self.before
+            size = float(g @ (self.scale**2 * g))
+            beta = max(0.0, -float(d @ (uphill - g)) / size) if size > 0 else 0.0
+            d = d + beta * d_before
+            self.is_fresh = beta == 0
+        self.before = uphill, d
+        return d
+
+    def first_alpha(self, d: FloatArray) -> float:
+        """As far as the last move."""
+        return self.alpha_d / max(float(np.linalg.norm(d / self.scale)), 1e-300)
+
+    def update(self, s: FloatArray, y: FloatArray, alpha: float) -> None:
+        """Take in the last move."""
+        self.alpha_d = float(np.linalg.norm(s / self.scale)) or 1.0

@@ -13,6 +13,22 @@ TraceRow = dict[str, float]
 #: Called with each new row of the trace; a solver stops when it returns True.
 Callback = Callable[[TraceRow], bool | None]
 
+#: Solver's result codes and what it says.
+MESSAGES = {
+    0: "Solver found a solution. All constraints and optimality conditions are satisfied.",
+    1: "Solver has converged to the current solution. All constraints are satisfied.",
+    2: "Solver cannot improve the current solution. All constraints are satisfied.",
+    3: "Stop chosen when the maximum iteration limit was reached.",
+    4: "The Objective Cell values do not converge.",
+    5: "Solver could not find a feasible solution.",
+    6: "Solver stopped at user's request.",
+    9: "Solver encountered an error value in the objective cell or a constraint cell.",
+    10: "Stop chosen when the maximum time limit was reached.",
+    17: "Solver converged in probability to a global solution.",
+    18: "All variables must have both upper and lower bounds.",
+    20: "Lower and upper bounds on variables allow no feasible solution.",
+}
+
 
 @dataclass(frozen=True)
 class SolverResult:
@@ -23,14 +39,25 @@ class SolverResult:
     parameters : Parameters
         What was found; always finite.
     trace : list of dict
-        A row an epoch (SGD) or iteration (GRG), the start first: its number, the
-        RMSE over all ratings (``train_rmse``, stars) and the seconds since the start.
+        A row an epoch (SGD), an iteration (GRG, variable projection) or a start
+        (multistart), the start first: its number, the RMSE over all ratings
+        (``train_rmse``, stars: the objective cell) and the seconds since the start. The
+        solvers that search along a line add ``step``, how far the parameters moved, and
+        ``gradient_norm``, the largest entry of the reduced gradient.
     code : int or None
-        Solver's result code; None for methods that have none.
+        Solver's result code, a key of `MESSAGES`; None for SGD, which has none.
     message : str
         Why the run ended.
     seconds : float
         Wall time.
+    start : Parameters
+        Where the run started.
+    n_function, n_gradient : int
+        Evaluations of the objective, those made for differences included, and of its
+        gradient. SGD counts an epoch as one of each.
+    reduced_gradient : Parameters or None
+        Slope of the RMSE along each parameter at the end, stars per unit, less what
+        constraints account for; None where the solver did not find it.
     """
 
     parameters: Parameters
@@ -38,15 +65,19 @@ class SolverResult:
     code: int | None
     message: str
     seconds: float
+    start: Parameters
+    n_function: int
+    n_gradient: int
+    reduced_gradient: Parameters | None = None
 
     @property
     def rmse_before(self) -> float:
-        """RMSE at the start, stars."""
+        """The objective, RMSE, at the start, stars."""
         return self.trace[0]["train_rmse"]
 
     @property
     def rmse_after(self) -> float:
-        """RMSE at the end, stars."""
+        """The objective, RMSE, at the end, stars."""
         return self.trace[-1]["train_rmse"]
 
     @property

@@ -159,7 +159,16 @@ def solve(
         if callback is not None and callback(row):
             message = f"Stopped at the user's request after {epoch + 1} epochs."
             break
-    return SolverResult(found, trace, None, message, time.perf_counter() - started)
+    return SolverResult(
+        parameters=found,
+        trace=trace,
+        code=None,
+        message=message,
+        seconds=time.perf_counter() - started,
+        start=parameters,
+        n_function=len(trace),
+        n_gradient=len(trace) - 1,
+    )
 
 
 def _step(
