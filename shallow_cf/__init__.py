@@ -5,6 +5,7 @@ from shallow_cf.estimator import MatrixFactorization
 from shallow_cf.objective import GradientError, check_gradient
 from shallow_cf.parameters import Parameters
 from shallow_cf.ratings import Ratings
+from shallow_cf.reports import Report, answer_report, limits_report, sensitivity_report
 from shallow_cf.solvers.options import Constraint, SolverOptions
 from shallow_cf.solvers.result import SolverResult
 from shallow_cf.solvers.sgd import DivergenceError, SGDOptions
@@ -15,6 +16,7 @@ from shallow_cf.workbook import (
     WorkbookModel,
     check_workbook,
     read_workbook,
+    solver_options,
     update_workbook,
     write_workbook,
 )

@@ -25,7 +25,7 @@ import openpyxl
 import pytest
 
 import shallow_cf as scf
-from shallow_cf import cli
+from shallow_cf import cli, commands
 from shallow_cf.cli import main
 
 COMMANDS = ("demo", "crosstab", "export", "solve", "import", "check")
@@ -503,10 +503,162 @@ def test_rmse_is_in_stars_whatever_the_workbooks_objective_computes(book):
     assert run("check", "solved.xlsx").status == 0
 
 
-def test_ctrl_c_during_solve_keeps_what_was_reached(book, monkeypatch):
-    from shallow_cf.solvers import grg
+def solver_names(path, **texts):
+    """Give the sheet's Solver model other texts, as Excel's dialog would."""
 
-    gradient, calls = grg.objective.rmse_gradient, []
+    def change(xml):
+        for name, text in texts.items():
+            start = f'<definedName name="solver_{name}" localSheetId="0" hidden="1">'
+            xml = re.sub(f"{re.escape(start)}[^<]*</definedName>", "", xml)
+            xml = xml.replace("</definedNames>", f"{start}{text}</definedName></definedNames>")
+        return xml
+
+    tamper(path, change, "xl/workbook.xml")
+
+
+class TestTheDialogInTheWorkbook:
+    """`solve` does what the stored Solver model says, and the command line overrides it."""
+
+    def test_limits_and_convergence(self, book):
+        solver_names("book.xlsx", itr="4", cvg="0.000000001")
+        data = ok("solve", "book.xlsx", "-o", "a.xlsx", "--json").json
+        assert (data["code"], data["iterations"]) == (3, 4)
+        data = ok("solve", "book.xlsx", "-o", "b.xlsx", "--iterations", 7, "--json").json
+        assert (data["code"], data["iterations"]) == (3, 7)
+
+    def test_derivatives(self, book):
+        # 22 variables: an iteration with central differences costs 44 evaluations more.
+        n = 6 * 2 + 5 * 2
+        per_gradient = {}
+        for drv in ("1", "2"):
+            solver_names("book.xlsx", drv=drv, itr="5")
+            data = ok("solve", "book.xlsx", "-o", f"{drv}.xlsx", "--json").json
+            per_gradient[drv] = data["function_evaluations"] // data["gradient_evaluations"]
+        assert n <= per_gradient["1"] < 2 * n <= per_gradient["2"] < 3 * n
+
+    def test_non_negative(self, book):
+        # Users' and items' factors that have to be of one sign, starting from solved ones.
+        ok("solve", "book.xlsx", "-o", "free.xlsx", "--convergence", 1e-9, *QUICK)
+        free = Sheet("free.xlsx", "dotprod", 6, 5, 2)
+        assert min(map(min, free.P + free.Q)) < 0
+        solver_names("free.xlsx", neg="1")
+        ok("solve", "free.xlsx", "-o", "bound.xlsx", "--convergence", 1e-9, *QUICK)
+        bound = Sheet("bound.xlsx", "dotprod", 6, 5, 2)
+        assert min(map(min, bound.P + bound.Q)) >= 0
+        assert bound.rmse() >= free.rmse()
+        ok("solve", "free.xlsx", "-o", "again.xlsx", "--no-non-negative", *QUICK)
+        assert min(map(min, Sheet("again.xlsx", "dotprod", 6, 5, 2).P)) < 0
+
+    def test_constraints(self, book):
+        P, predictions = "dotprod!$B$13:$C$18", "dotprod!$E$13:$I$18"
+        solver_names(
+            "book.xlsx", num="2", lhs1=P, rel1="1", rhs1="1.5",
+            lhs2=predictions, rel2="1", rhs2="4",
+        )  # fmt: skip
+        data = ok("solve", "book.xlsx", "-o", "out.xlsx", "--report", "--json", *QUICK).json
+        out = Sheet("out.xlsx", "dotprod", 6, 5, 2)
+        assert max(map(max, out.P)) <= 1.5
+        rows = data["reports"]["shallow_cf Answer Report"]["Constraints"]
+        assert len(rows) == 6 * 2 + len(out.rated())
+        assert {row["Formula"] for row in rows} >= {"$B$13<=1.5", "$C$18<=1.5"}
+        assert all(row["Cell Value"] <= float(row["Formula"].split("=")[1]) + 1e-6 for row in rows)
+        assert any(row["Status"] == "Binding" for row in rows)
+
+    def test_a_value_wanted(self, book):
+        solver_names("book.xlsx", typ="3", val="1.25")
+        data = ok("solve", "book.xlsx", "-o", "out.xlsx", "--json", *QUICK).json
+        assert data["code"] == 0
+        assert data["rmse_after"] == pytest.approx(1.25, abs=1e-5)
+
+    @pytest.mark.parametrize(
+        ("texts", "complaint"),
+        [
+            ({"cvg": "much"}, "dotprod, Solver's solver_cvg: must be a number, got 'much'"),
+            ({"cvg": "7"}, "dotprod, Solver's options: --convergence must be <= 1, got 7.0"),
+            (
+                {"num": "1", "lhs1": "dotprod!$B$12:$C$17", "rel1": "4", "rhs1": "integer"},
+                "dotprod, Solver's constraint 1 on dotprod!$B$12:$C$17: only <=, = and >= are "
+                "supported, no whole numbers",
+            ),
+            (
+                {"num": "1", "lhs1": "dotprod!$B$13", "rel1": "1", "rhs1": "dotprod!$A$1"},
+                "dotprod, Solver's constraint 1 on dotprod!$B$13: the right side must be a number, "
+                "got 'dotprod!$A$1'",
+            ),
+            (
+                {"num": "1", "lhs1": "dotprod!$A$1:$B$12", "rel1": "1", "rhs1": "1"},
+                "dotprod, Solver's constraint 1 on dotprod!$A$1:$B$12: not all of it is "
+                "embeddings, biases or predictions",
+            ),
+        ],
+    )
+    def test_models_that_are_not_understood(self, book, texts, complaint):
+        solver_names("book.xlsx", **texts)
+        assert refused("solve", "book.xlsx", "-o", "out.xlsx").endswith(complaint)
+        assert not Path("out.xlsx").exists()
+
+    def test_another_engine(self, book):
+        solver_names("book.xlsx", eng="3")
+        text = ok("solve", "book.xlsx", "-o", "out.xlsx", *QUICK).out
+        assert "NB: the workbook's Solver is set to Evolutionary; this was GRG Nonlinear." in text
+
+    def test_a_method_that_knows_no_constraints(self, book):
+        solver_names("book.xlsx", neg="1")
+        error = refused("solve", "book.xlsx", "-o", "out.xlsx", "--method", "varpro")
+        assert error.endswith("which --method varpro does not know: use --method grg")
+
+
+def test_solve_without_a_solution_writes_nothing(book):
+    before = snapshot()
+    done = run("solve", "book.xlsx", "-o", "out.xlsx", "--value-of", 1e-9, *QUICK)
+    assert done.status == 1
+    assert done.out == "Solver could not find a feasible solution.\nout.xlsx was not written.\n"
+    assert snapshot() == before
+
+
+def test_solve_by_other_methods(book):
+    for method in ("varpro", "sgd"):
+        arguments = ("--method", method, "--seed", 1)
+        data = ok("solve", "book.xlsx", "-o", f"{method}.xlsx", *arguments, "--json").json
+        assert data["method"] == method
+        solved = Sheet(f"{method}.xlsx", "dotprod", 6, 5, 2)
+        assert data["rmse_after"] == pytest.approx(solved.rmse(), abs=1e-12)
+        assert data["rmse_after"] < book.rmse() / 2
+    error = refused("solve", "book.xlsx", "-o", "x.xlsx", "--method", "sgd", "--search", "newton")
+    assert error.endswith("--search does not go with --method sgd")
+
+
+def test_solve_from_many_starts(book):
+    arguments = ("solve", "book.xlsx", "--multistart", "--seed", 1, *QUICK, "--json")
+    data = ok(*arguments, "-o", "out.xlsx").json
+    assert data["message"] == "Solver converged in probability to a global solution."
+    alone = ok("solve", "book.xlsx", "-o", "alone.xlsx", "--convergence", 1e-9, *QUICK, "--json")
+    assert data["rmse_after"] <= alone.json["rmse_after"] + 1e-9
+    assert ok(*arguments, "-o", "again.xlsx").json["rmse_after"] == data["rmse_after"]
+
+
+def test_solve_reports(book):
+    text = ok("solve", "book.xlsx", "-o", "out.xlsx", "--report", *QUICK).out
+    titles = [line for line in text.splitlines() if line.startswith("shallow_cf")]
+    assert titles == [f"shallow_cf {name} Report" for name in ("Answer", "Sensitivity", "Limits")]
+    out = Sheet("out.xlsx", "dotprod", 6, 5, 2)
+    # A variable's line: address, name, original value, final value.
+    address, *_, before, after, _ = next(
+        line for line in text.splitlines() if "$B$13 " in line
+    ).split()
+    assert address == "$B$13"
+    assert float(before) == pytest.approx(book.P[0][0], rel=1e-8)
+    assert float(after) == pytest.approx(out.P[0][0], rel=1e-8)
+    data = ok("solve", "book.xlsx", "-o", "out2.xlsx", "--report", "--json", *QUICK).json
+    limits = data["reports"]["shallow_cf Limits Report"]["Variable Cells"]
+    assert len(limits) == 22
+    assert {row["Lower Limit"] for row in limits} == {None}
+
+
+def test_ctrl_c_during_solve_keeps_what_was_reached(book, monkeypatch):
+    from shallow_cf.solvers.table import Table
+
+    gradient, calls = Table.gradient, []
 
     def interrupted(*args):
         calls.append(args)
@@ -514,7 +666,7 @@ def test_ctrl_c_during_solve_keeps_what_was_reached(book, monkeypatch):
             raise KeyboardInterrupt
         return gradient(*args)
 
-    monkeypatch.setattr(grg.objective, "rmse_gradient", interrupted)
+    monkeypatch.setattr(Table, "gradient", interrupted)
     data = ok("solve", "book.xlsx", "-o", "solved.xlsx", *QUICK, "--json").json
     assert (data["code"], data["message"]) == (6, "Solver stopped at user's request.")
     assert 0 < data["iterations"] < 10
@@ -529,7 +681,7 @@ def test_ctrl_c_at_other_times_writes_nothing(book, monkeypatch, when):
     def interrupted(*args, **kwargs):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(cli, when, interrupted)
+    monkeypatch.setattr(commands, when, interrupted)
     before = snapshot()
     done = run("solve", "book.xlsx", "-o", "solved.xlsx", *QUICK)
     assert (done.status, done.out, done.err) == (130, "", "shallow-cf solve: interrupted\n")
@@ -724,13 +876,13 @@ def test_an_existing_file_is_not_replaced_unasked(book, command):
 def test_a_file_that_appears_during_the_work_is_not_replaced_either(book, command, monkeypatch):
     arguments, output = OUTPUTS[command]
     reader = "read_workbook" if command == "solve" else "read_ratings"
-    read = getattr(cli, reader)
+    read = getattr(commands, reader)
 
     def read_while_somebody_writes(*args, **kwargs):
         Path(output).write_bytes(b"theirs")
         return read(*args, **kwargs)
 
-    monkeypatch.setattr(cli, reader, read_while_somebody_writes)
+    monkeypatch.setattr(commands, reader, read_while_somebody_writes)
     done = run(*arguments, "-o", output)
     assert done.status == 2
     assert done.err.endswith(f"{output} exists already and is left as it is\n")
@@ -755,7 +907,7 @@ def test_places_that_cannot_be_written(book, command, monkeypatch):
         raise AssertionError("said only after the work")
 
     for name in ("load_crosstab", "read_ratings", "read_workbook"):
-        monkeypatch.setattr(cli, name, work)
+        monkeypatch.setattr(commands, name, work)
     Path("folder").mkdir()
     for force in ([], ["--force"]):
         assert refused(*arguments, "-o", "folder", *force).endswith(
@@ -955,7 +1107,7 @@ def test_too_little_memory(monkeypatch):
     def greedy(*args, **kwargs):
         raise MemoryError
 
-    monkeypatch.setattr(cli, "load_crosstab", greedy)
+    monkeypatch.setattr(commands, "load_crosstab", greedy)
     assert refused("export", "-o", "x.xlsx").endswith("not enough memory for data of this size")
 
 
@@ -963,7 +1115,7 @@ def test_messages_of_several_lines_become_one(monkeypatch):
     def wordy(*args, **kwargs):
         raise ValueError("first line\n\n   second line\twith a tab\n")
 
-    monkeypatch.setattr(cli, "load_crosstab", wordy)
+    monkeypatch.setattr(commands, "load_crosstab", wordy)
     assert refused("export", "-o", "x.xlsx").endswith(": first line second line with a tab")
 
 

@@ -181,11 +181,11 @@ def solve(
     monitor = Monitor(options.convergence, options.iterations, options.max_time, callback)
     with np.errstate(over="ignore", invalid="ignore"):
         before = objective.half_sse(ratings, parameters, options.reg)
+        monitor.note(searched(parameters), objective.rmse(ratings, parameters))
         if np.isfinite(before):
             found, code = _search(cells, parameters, options, monitor, before)
         else:
             found, code = parameters, 9
-            monitor.note(parameters.pack(), np.inf)
     if code != 9:
         # Of the numbers returned: making the factors orthogonal changes the last digit.
         monitor.trace[-1]["train_rmse"] = objective.rmse(ratings, found)
@@ -327,15 +327,21 @@ class Projection:
         return Parameters(self.N[:, :-1], self.v[:, :-1], self.N[:, -1], self.v[:, -1])
 
 
+def searched(parameters: Parameters) -> FloatArray:
+    """N, (n_users, n_factors), or (n_users, n_factors + 1) with biases: P and b_u."""
+    if parameters.user_bias is None:
+        return parameters.user_factors.copy()
+    return np.column_stack((parameters.user_factors, parameters.user_bias))
+
+
 def _search(
     cells: Cells, start: Parameters, options: VarproOptions, monitor: Monitor, before: float
 ) -> tuple[Parameters, int]:
     """What is found, and the result code."""
-    N = start.user_factors
-    if np.linalg.matrix_rank(N) < min(N.shape):
-        N = np.eye(*N.shape)  # columns that are equal, or zero, would stay so for ever
-    if start.user_bias is not None:
-        N = np.column_stack((N, start.user_bias))
+    N = searched(start)
+    if np.linalg.matrix_rank(start.user_factors) < min(start.user_factors.shape):
+        # Columns that are equal, or zero, would stay so for ever.
+        N[:, : start.n_factors] = np.eye(*start.user_factors.shape)
     first_penalty = _FIRST_PENALTY * float(cells.rating[cells.rated > 0].std())
     here, code = Projection(cells, N, options.reg), None
     if first_penalty > options.reg:

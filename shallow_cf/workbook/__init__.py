@@ -3,6 +3,7 @@
 from shallow_cf.workbook.check import SheetCheck, check_workbook
 from shallow_cf.workbook.package import WorkbookError
 from shallow_cf.workbook.reader import WorkbookModel, read_workbook
+from shallow_cf.workbook.solver_options import solver_options
 from shallow_cf.workbook.writer import update_workbook, write_workbook
 
 __all__ = [
@@ -11,6 +12,7 @@ __all__ = [
     "WorkbookModel",
     "check_workbook",
     "read_workbook",
+    "solver_options",
     "update_workbook",
     "write_workbook",
 ]

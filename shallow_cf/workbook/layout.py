@@ -286,3 +286,8 @@ class ObjectiveFormula:
         """The objective for an RMSE (stars) over `n_ratings` rated cells."""
         root = rmse if self.divided_by_count else rmse * math.sqrt(n_ratings)
         return root if self.square_root else root**2
+
+    def rmse(self, value: float, n_ratings: int) -> float:
+        """The RMSE (stars) at which the cell shows a value >= 0; the inverse of `value`."""
+        root = value if self.square_root else math.sqrt(value)
+        return root if self.divided_by_count else root / math.sqrt(n_ratings)

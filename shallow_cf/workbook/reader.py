@@ -53,6 +53,9 @@ class WorkbookModel:
         Where all that stands.
     objective_formula : ObjectiveFormula or None
         What the objective cell computes; None if it is not understood.
+    solver_names : dict of str to str
+        The sheet's Solver model as it stands in the file, see
+        `shallow_cf.workbook.solver_options`.
     """
 
     path: Path
@@ -63,6 +66,7 @@ class WorkbookModel:
     stored_predictions: FloatArray = field(repr=False)
     layout: Layout = field(repr=False)
     objective_formula: ObjectiveFormula | None
+    solver_names: dict[str, str] = field(repr=False)
 
 
 def read_workbook(path: str | os.PathLike[str], sheet: str | None = None) -> WorkbookModel:
@@ -128,7 +132,7 @@ class _Grid:
     formulas: dict[Position, str] = field(default_factory=dict)
     values: dict[Position, Any] = field(default_factory=dict)
     errors: set[Position] = field(default_factory=set)  # cells with #VALUE! and its like
-    objective_cell: Position | None = None
+    solver_names: dict[str, str] = field(default_factory=dict)
 
     def filled(self) -> list[Position]:
         """The cells that hold anything."""
@@ -196,7 +200,11 @@ def _grid(formula_sheet: Any, value_sheet: Any, *, is_active: bool) -> _Grid:
         grid.values[cell.row, cell.column] = cell.value
         if cell.data_type == "e":
             grid.errors.add((cell.row, cell.column))
-    grid.objective_cell = _objective_cell(formula_sheet)
+    grid.solver_names = {
+        name.lower(): str(defined.attr_text or "")
+        for name, defined in formula_sheet.defined_names.items()
+        if name.lower().startswith("solver_")
+    }
     return grid
 
 
@@ -212,14 +220,13 @@ def _cells(sheet: Any) -> list[Any]:
     return cells
 
 
-def _objective_cell(sheet: Any) -> Position | None:
-    name = sheet.defined_names.get("solver_opt")
-    blocks = list(reference_cells(name.attr_text or "")) if name is not None else []
+def _objective_cell(grid: _Grid) -> Position | None:
+    blocks = list(reference_cells(grid.solver_names.get("solver_opt", "")))
     return (blocks[0].row, blocks[0].column) if blocks else None
 
 
 def _model(path: Path, grid: _Grid) -> WorkbookModel | None:
-    found = find_layout(grid.formulas, grid.objective_cell)
+    found = find_layout(grid.formulas, _objective_cell(grid))
     if found is None:
         return None
     layout, objective_formula = found
@@ -255,6 +262,7 @@ def _model(path: Path, grid: _Grid) -> WorkbookModel | None:
         stored_predictions=_stored(grid, layout.predictions),
         layout=layout,
         objective_formula=objective_formula,
+        solver_names=grid.solver_names,
     )
 
 

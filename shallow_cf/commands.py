@@ -1,0 +1,468 @@
+"""The commands of the command line: each returns what it found."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, fields, replace
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from shallow_cf import objective
+from shallow_cf._files import whole_file
+from shallow_cf.datasets import load_crosstab, read_ratings
+from shallow_cf.estimator import MatrixFactorization
+from shallow_cf.parameters import Parameters
+from shallow_cf.ratings import Ratings
+from shallow_cf.reports import Report, answer_report, limits_report, sensitivity_report
+from shallow_cf.solvers import SOLVERS, grg
+from shallow_cf.solvers.options import SolverOptions
+from shallow_cf.solvers.result import Callback, SolverResult, TraceRow
+from shallow_cf.workbook import (
+    WorkbookModel,
+    check_workbook,
+    read_workbook,
+    solver_options,
+    update_workbook,
+    write_workbook,
+)
+from shallow_cf.workbook.check import TOLERANCE, check_model
+from shallow_cf.workbook.layout import published_layout
+
+DONE, CHECK_FAILED = 0, 1
+
+#: What the parser found: an `argparse.Namespace`.
+Args = Any
+
+#: One of the five in six whose start leads the Solver path to the best known optimum.
+DEFAULT_SEED = 1
+#: The lesson's table.
+LESSON_SIZE = 15
+DEMO_WORKBOOK = "collab_filter.xlsx"
+#: The lesson's question: user and movie under their MovieLens ids.
+_LESSON_QUESTION = (294, 296)
+#: What the demo compares: title, solver, settings.
+_DEMO_RUNS = {
+    "sgd": ("mini-batch SGD", "sgd", None),
+    "grg": ("Solver (GRG Nonlinear)", "grg", None),
+    "multistart": ("Solver, multistart", "grg", SolverOptions(multistart=True)),
+    "varpro": ("variable projection", "varpro", None),
+}
+#: Result codes that come without a solution.
+_NO_SOLUTION = (4, 5, 9, 18, 20)
+#: The arguments of `solve` that are settings of a solver.
+_SOLVER_ARGUMENTS = (
+    "to", "value", "non_negative", "convergence", "precision", "derivatives", "search",
+    "use_automatic_scaling", "max_time", "iterations", "multistart", "population_size",
+)  # fmt: skip
+
+
+@dataclass
+class Outcome:
+    """What a command found: for `--json`, for people, and as an exit status."""
+
+    data: dict[str, Any]
+    text: str
+    status: int = DONE
+
+
+def run_demo(args: Args) -> Outcome:
+    """The whole spreadsheet once: train four ways, write the workbook, read it back."""
+    path = Path(DEMO_WORKBOOK if args.output is None else args.output)
+    if args.output is None and not args.force:
+        path = _free_path(path)
+    _check_output(path, args.force, ".xlsx")
+    ratings = load_crosstab()
+    models = {}
+    for name, (_, solver, settings) in _DEMO_RUNS.items():
+        with _progress(name) as callback:
+            model = MatrixFactorization(
+                solver=solver, solver_options=settings, random_state=args.seed
+            )
+            models[name] = model.fit(ratings, callback)
+    solved = models["grg"].result_
+    write_workbook(path, ratings, models["grg"], overwrite=args.force)
+    book = read_workbook(path)
+    check = check_model(book)
+    written = book.parameters.pack() - solved.parameters.pack()
+    difference = max(check.max_difference, float(np.abs(written).max()))
+    cells = check.cells + written.size
+    predictions = _blank_predictions(ratings, {name: models[name] for name in ("sgd", "grg")})
+    data = {
+        "users": ratings.n_users,
+        "items": ratings.n_items,
+        "ratings": ratings.n_ratings,
+        "seed": args.seed,
+        "start_rmse": solved.rmse_before,
+        **{name: _demo_data(model.result_) for name, model in models.items()},
+        "predictions": predictions,
+        "workbook": str(path),
+        "cells": cells,
+        "max_difference": difference,
+    }
+    user, item = _LESSON_QUESTION
+    lines = [
+        f"{ratings.n_users} users x {ratings.n_items} movies, {ratings.n_ratings} ratings, "
+        f"{ratings.n_users * ratings.n_items - ratings.n_ratings} blanks (MovieLens).",
+        f"Five numbers per user and per movie, uniform(0, 1), seed {args.seed}: "
+        f"RMSE {solved.rmse_before:.4f} stars.",
+        "",
+        f"{'method':<24}{'steps':>16}{'seconds':>9}{'RMSE':>10}",
+        *(_demo_line(_DEMO_RUNS[name][0], model.result_) for name, model in models.items()),
+        f"Solver says: {solved.message}",
+        "",
+        "Predictions for blank cells, stars:",
+        f"{'user':>8}{'movie':>8}{'SGD':>8}{'Solver':>8}",
+        *(
+            f"{row['user']:>8}{row['item']:>8}{row['sgd']:>8.2f}{row['grg']:>8.2f}"
+            for row in predictions
+        ),
+        f"(User {user} and movie {item} are the lesson's question: "
+        f"its workbook calls them 293 and 49.)",
+        "",
+        f"Wrote {path} and read it back: {cells} embeddings and results, largest difference "
+        f"between the workbook's numbers and NumPy's {difference:.1e}.",
+    ]
+    return Outcome(data, "\n".join(lines), DONE if difference <= TOLERANCE else CHECK_FAILED)
+
+
+def run_crosstab(args: Args) -> Outcome:
+    """The users and items with the most ratings, as a table."""
+    if args.output is not None:
+        _check_output(Path(args.output), args.force, source=args.ratings)
+    ratings = _read(args)
+    table = ratings.to_crosstab()
+    text = table.to_csv(index_label="userId", float_format=_as_typed, lineterminator="\n")
+    summary = _size_words(ratings)
+    if args.output is None:
+        shown = text.rstrip()
+    else:
+        with whole_file(args.output, overwrite=args.force) as temporary:
+            temporary.write_text(text, encoding="utf-8", newline="\n")
+        shown = f"{args.output}: {summary}"
+    data = {**_sizes(ratings), "output": args.output}
+    if args.output is None:
+        data["user_ids"] = ratings.user_ids.tolist()
+        data["item_ids"] = ratings.item_ids.tolist()
+        data["table"] = [
+            [None if np.isnan(r) else r for r in row] for row in table.to_numpy().tolist()
+        ]
+    return Outcome(data, shown)
+
+
+def run_export(args: Args) -> Outcome:
+    """Ratings and embeddings as a live workbook."""
+    _check_output(Path(args.output), args.force, ".xlsx", source=args.ratings)
+    ratings = _read(args)
+    published_layout(ratings.n_users, ratings.n_items, args.factors, bias=args.bias)  # or no room
+    sheets: dict[str, Parameters] = {}
+    notes = []
+    for bias in (False, True) if args.bias else (False,):
+        sheet = "bias" if bias else "dotprod"
+        sheets[sheet] = Parameters.random(
+            ratings.n_users, ratings.n_items, args.factors, bias=bias, random_state=args.seed
+        )
+        if args.solve:
+            with _progress(sheet) as callback:
+                result = grg.solve(ratings, sheets[sheet], callback=callback)
+            sheets[sheet] = result.parameters
+            notes.append(f"{sheet}: {result.message}")
+    write_workbook(args.output, ratings, *sheets.values(), overwrite=args.force)
+    rmse = {name: objective.rmse(ratings, parameters) for name, parameters in sheets.items()}
+    shown = list(sheets)[-1]
+    data = {
+        **_sizes(ratings),
+        "factors": args.factors,
+        "bias": args.bias,
+        "solved": args.solve,
+        "rmse": rmse[shown],
+        "sheets": rmse,
+        "output": args.output,
+    }
+    lines = [
+        *notes,
+        f"{args.output}: {_size_words(ratings)}, {args.factors} factors; RMSE "
+        + ", ".join(f"{value:.6f} on sheet {name}" for name, value in rmse.items()),
+    ]
+    return Outcome(data, "\n".join(lines))
+
+
+def run_solve(args: Args) -> Outcome:
+    """What pressing Solve does, without Excel; Ctrl-C keeps what was reached.
+
+    Objective, constraints and options are those of the Solver dialog stored in the
+    workbook; the ones given here come first. Without a solution nothing is written and the
+    exit status is 1.
+    """
+    source = Path(args.workbook)
+    output = source if args.in_place else Path(args.output)
+    if args.in_place:
+        _check_output(output, force=True)
+    else:
+        # A copy of a workbook with macros is one with macros; Excel goes by the name.
+        suffix = ".xlsm" if source.suffix.lower() == ".xlsm" else ".xlsx"
+        _check_output(
+            output, args.force, suffix, source=args.workbook, hint="; pass --in-place to do so"
+        )
+    book = read_workbook(source, args.sheet)
+    options = _solver_settings(args, book)
+    with _progress("Solver") as callback:
+        result: SolverResult = SOLVERS[args.method].solve(
+            book.ratings, book.parameters, options, callback, args.seed
+        )
+    is_solved = result.code not in _NO_SOLUTION
+    if is_solved:
+        overwrite = args.in_place or args.force
+        update_workbook(book, result.parameters, output, overwrite=overwrite)
+    reports = _reports(book, result, options) if args.report else []
+    data = {
+        "sheet": book.sheet,
+        "method": args.method,
+        "code": result.code,
+        "message": result.message,
+        "rmse_before": result.rmse_before,
+        "rmse_after": result.rmse_after,
+        "iterations": result.iterations,
+        "function_evaluations": result.n_function,
+        "gradient_evaluations": result.n_gradient,
+        "seconds": result.seconds,
+        "output": str(output) if is_solved else None,
+    }
+    if args.report:
+        data["reports"] = {
+            report.title: {name: _records(table) for name, table in report.tables.items()}
+            for report in reports
+        }
+    steps = "starts" if "start" in result.trace[0] else "iterations"
+    lines = [result.message, *_engine_note(book, args.method)]
+    if is_solved:
+        lines.append(
+            f"{output}, sheet {book.sheet}: RMSE {result.rmse_before:.6f} -> "
+            f"{result.rmse_after:.6f} in {result.iterations} {steps}, {result.seconds:.2f} s"
+        )
+    else:
+        lines.append(f"{output} was not written.")
+    text = "\n\n".join(["\n".join(lines), *map(str, reports)])
+    return Outcome(data, text, DONE if is_solved else CHECK_FAILED)
+
+
+def run_import(args: Args) -> Outcome:
+    """What a workbook holds; with -o as a model for Python."""
+    if args.output is not None:
+        _check_output(Path(args.output), args.force, ".npz", source=args.workbook)
+    book = read_workbook(args.workbook, args.sheet)
+    rmse = objective.rmse(book.ratings, book.parameters)
+    if args.output is not None:
+        MatrixFactorization.from_parameters(book.ratings, book.parameters).save(args.output)
+    parameters = book.parameters
+    data = {
+        "sheet": book.sheet,
+        **_sizes(book.ratings),
+        "factors": parameters.n_factors,
+        "bias": parameters.has_bias,
+        "stored_objective": book.objective,
+        "rmse": rmse,
+        "output": args.output,
+    }
+    stored = "none stored" if book.objective is None else f"{book.objective:.16g}"
+    lines = [
+        f"sheet              {book.sheet}",
+        f"users x items      {parameters.n_users} x {parameters.n_items}",
+        f"ratings            {book.ratings.n_ratings}",
+        f"factors            {parameters.n_factors}",
+        f"bias               {'yes' if parameters.has_bias else 'no'}",
+        f"stored objective   {stored}",
+        f"recomputed RMSE    {rmse:.16g}",
+    ]
+    if args.output is not None:
+        lines.append(f"model              {args.output}")
+    return Outcome(data, "\n".join(lines))
+
+
+def run_check(args: Args) -> Outcome:
+    """Whether a workbook's stored results are what its formulas should give."""
+    checks = check_workbook(args.workbook)
+    ok = all(check.ok for check in checks)
+    data = {
+        "cells": sum(check.cells for check in checks),
+        "max_difference": max(check.max_difference for check in checks),
+        "ok": ok,
+        "sheets": {
+            check.sheet: {
+                "cells": check.cells,
+                "max_difference": check.max_difference,
+                "worst_cell": check.worst_cell,
+                "loss_checked": check.loss_checked,
+                "ok": check.ok,
+            }
+            for check in checks
+        },
+    }
+    lines = [
+        f"{check.sheet}: {check.cells} cells, largest difference {check.max_difference:.1e} "
+        f"at {check.worst_cell}: {'ok' if check.ok else 'DIFFERS'}"
+        + ("" if check.loss_checked else " (objective cell not understood, not compared)")
+        for check in checks
+    ]
+    return Outcome(data, "\n".join(lines), DONE if ok else CHECK_FAILED)
+
+
+# --- pieces of commands -----------------------------------------------------------------
+
+
+def _demo_data(result: SolverResult) -> dict[str, Any]:
+    steps = next(iter(result.trace[0])) + "s"  # epochs, iterations or starts
+    return {
+        "rmse": result.rmse_after,
+        "seconds": result.seconds,
+        steps: result.iterations,
+        "code": result.code,
+        "message": result.message,
+    }
+
+
+def _demo_line(title: str, result: SolverResult) -> str:
+    steps = f"{result.iterations} {next(iter(result.trace[0]))}s"
+    return f"{title:<24}{steps:>16}{result.seconds:>9.2f}{result.rmse_after:>10.6f}"
+
+
+def _solver_settings(args: Args, book: WorkbookModel) -> Any:
+    """The settings of a run: the command line's, else the workbook's, else the defaults."""
+    given = {name: getattr(args, name) for name in _SOLVER_ARGUMENTS}
+    given = {name: value for name, value in given.items() if value is not None}
+    if "value" in given:
+        given["to"] = "value_of"
+    kind = SOLVERS[args.method].options
+    known = {field.name for field in fields(kind)}
+    for name in given:
+        if name not in known:
+            raise ValueError(f"`{name}` does not go with --method {args.method}")
+    if kind is SolverOptions:
+        return replace(solver_options(book), **given)
+    stored = solver_options(book)
+    if stored.to != "min" or stored.constraints or stored.non_negative:
+        raise ValueError(
+            f"sheet {book.sheet}: Solver's model has constraints, or another aim than the "
+            f"minimum, which --method {args.method} does not know: use --method grg"
+        )
+    return kind(**given)
+
+
+def _engine_note(book: WorkbookModel, method: str) -> list[str]:
+    """What to say where the workbook asks for an engine that is not mirrored."""
+    engine = {"2": "Simplex LP", "3": "Evolutionary"}.get(book.solver_names.get("solver_eng", ""))
+    if engine is None or method != "grg":
+        return []
+    return [f"NB: the workbook's Solver is set to {engine}; this was GRG Nonlinear."]
+
+
+def _reports(book: WorkbookModel, result: SolverResult, options: Any) -> list[Report]:
+    makers = (answer_report, sensitivity_report, limits_report)
+    return [
+        make(book.ratings, result, options, layout=book.layout, sheet=book.sheet) for make in makers
+    ]
+
+
+def _records(table: pd.DataFrame) -> list[dict[str, Any]]:
+    """Rows as JSON takes them: NaN is null."""
+    return [
+        {str(name): None if value != value else value for name, value in row.items()}
+        for row in table.to_dict("records")
+    ]
+
+
+def _read(args: Args) -> Ratings:
+    """The ratings a command asks for: a file's or the embedded ones, cut to size."""
+    if args.ratings is None:
+        ratings = load_crosstab()
+    else:
+        ratings = read_ratings(
+            args.ratings,
+            user=args.user_column,
+            item=args.item_column,
+            rating=args.rating_column,
+            duplicates=args.duplicates,
+        )
+    n_users = min(LESSON_SIZE, ratings.n_users) if args.users is None else args.users
+    n_items = min(LESSON_SIZE, ratings.n_items) if args.items is None else args.items
+    return ratings.top(n_users, n_items)
+
+
+def _sizes(ratings: Ratings) -> dict[str, int]:
+    return {"users": ratings.n_users, "items": ratings.n_items, "ratings": ratings.n_ratings}
+
+
+def _size_words(ratings: Ratings) -> str:
+    return f"{ratings.n_users} users x {ratings.n_items} items, {ratings.n_ratings} ratings"
+
+
+def _blank_predictions(
+    ratings: Ratings, models: dict[str, MatrixFactorization]
+) -> list[dict[str, Any]]:
+    """Predictions for the lesson's question and a few more blank cells."""
+    blank = ratings.to_crosstab().isna().to_numpy()
+    pairs = [(ratings.user_ids[u], ratings.item_ids[i]) for u, i in np.argwhere(blank)]
+    pairs = [_LESSON_QUESTION, *(pair for pair in pairs[::5] if pair != _LESSON_QUESTION)]
+    return [
+        {
+            "user": int(user),
+            "item": int(item),
+            **{name: float(model.predict(user, item)) for name, model in models.items()},
+        }
+        for user, item in pairs
+    ]
+
+
+def _as_typed(rating: Any) -> str:
+    """A rating with all its digits, a whole one without a point."""
+    return repr(float(rating)).removesuffix(".0")
+
+
+def _check_output(
+    path: Path, force: bool, suffix: str = "", *, source: str | None = None, hint: str = ""
+) -> None:
+    """Refuse a place that cannot be written, before the work rather than after it."""
+    if path.is_dir():
+        raise IsADirectoryError(f"{path} is a folder, not a file")
+    if not path.parent.is_dir():
+        raise FileNotFoundError(f"the folder {path.parent} does not exist")
+    if not os.access(path.parent, os.W_OK):
+        raise PermissionError(f"no permission to write in the folder {path.parent}")
+    if source is not None and path.exists() and Path(source).exists() and path.samefile(source):
+        raise ValueError(f"{path} is the input and is not overwritten{hint}")
+    if path.suffix.lower() != suffix and suffix:
+        raise ValueError(f"the name of the output must end in {suffix}, got {path.name}")
+    if path.exists() and not force:
+        raise FileExistsError(f"{path} exists already; pass --force to replace it")
+
+
+def _free_path(path: Path) -> Path:
+    """`path`, or with a number where a file stands: the demo never replaces your workbook."""
+    free, number = path, 1
+    while free.exists():
+        number += 1
+        free = path.with_stem(f"{path.stem}-{number}")
+    return free
+
+
+@contextmanager
+def _progress(name: str) -> Iterator[Callback | None]:
+    """A progress line for long runs, on a terminal with tqdm installed; else nothing."""
+    if not sys.stderr.isatty() or find_spec("tqdm") is None:
+        yield None
+        return
+    from tqdm import tqdm
+
+    with tqdm(desc=name, unit=" steps", delay=1.0, leave=False) as bar:
+
+        def callback(row: TraceRow) -> None:
+            bar.set_postfix(RMSE=f"{row['train_rmse']:.6f}", refresh=False)
+            bar.update()
+
+        yield callback
