@@ -1,4 +1,4 @@
-"""The results table of the README: RMSE on the crosstab, ten seeds, both solvers.
+"""The results table of the README: RMSE on the crosstab, ten seeds, all solvers.
 
 Run: python benchmarks/results_table.py
 """
@@ -22,6 +22,8 @@ RUNS = {
         "grg",
         scf.SolverOptions(convergence=1e-9, derivatives="analytic"),
     ),
+    "Solver path, multistart": ("grg", scf.SolverOptions(multistart=True)),
+    "Variable projection": ("varpro", None),
 }
 
 

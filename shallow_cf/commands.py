@@ -239,7 +239,7 @@ def run_solve(args: Args) -> Outcome:
             report.title: {name: _records(table) for name, table in report.tables.items()}
             for report in reports
         }
-    steps = "starts" if "start" in result.trace[0] else "iterations"
+    steps = _plural(next(iter(result.trace[0])))
     lines = [result.message, *_engine_note(book, args.method)]
     if is_solved:
         lines.append(
@@ -317,7 +317,7 @@ def run_check(args: Args) -> Outcome:
 
 
 def _demo_data(result: SolverResult) -> dict[str, Any]:
-    steps = next(iter(result.trace[0])) + "s"  # epochs, iterations or starts
+    steps = _plural(next(iter(result.trace[0])))
     return {
         "rmse": result.rmse_after,
         "seconds": result.seconds,
@@ -327,8 +327,13 @@ def _demo_data(result: SolverResult) -> dict[str, Any]:
     }
 
 
+def _plural(step: str) -> str:
+    """What a solver's steps are called: epochs, iterations or searches."""
+    return f"{step}es" if step.endswith("h") and step != "epoch" else f"{step}s"
+
+
 def _demo_line(title: str, result: SolverResult) -> str:
-    steps = f"{result.iterations} {next(iter(result.trace[0]))}s"
+    steps = f"{result.iterations} {_plural(next(iter(result.trace[0])))}"
     return f"{title:<24}{steps:>16}{result.seconds:>9.2f}{result.rmse_after:>10.6f}"
 
 

@@ -306,7 +306,7 @@ class MatrixFactorization:
             random_state=settings["random_state"],
         )
         history = pd.DataFrame(arrays["history"], columns=settings["history_columns"])
-        counts = [name for name in ("epoch", "iteration", "start") if name in history]
+        counts = [name for name in ("epoch", "iteration", "search") if name in history]
         model.history_ = history.astype(dict.fromkeys(counts, "int64"))
         model.parameters_, model.user_ids_, model.item_ids_ = parameters, user_ids, item_ids
         return model

@@ -27,6 +27,12 @@ from shallow_cf.solvers.problem import Point, Problem, difference_step
 
 #: Largest entry of the reduced gradient that counts as zero (stars per unit): code 0.
 _OPTIMALITY_TOLERANCE = 1e-6
+#: Iterations without a constraint being missed by less, before it is given up: code 5.
+_PATIENCE = 50
+#: A step that no problem with a minimum allows downhill: code 4.
+_FAR = 1e12
+
+BoolArray = npt.NDArray[np.bool_]
 
 
 class Limit(NamedTuple):
@@ -57,8 +63,7 @@ def limits(ratings: Ratings, like: Parameters, constraints: tuple[Constraint, ..
         if constraint.is_bound:
             continue
         values, jacobian = _cells(constraint, ratings, like)
-        shape = values(like.pack()).shape
-        value = fitted(constraint, _table_shape(constraint, ratings, like) or shape).ravel()
+        value = fitted(constraint, _shape(constraint, values, like)).ravel()
         free = np.full(value.shape, np.inf)
         found.append(
             Limit(
@@ -100,10 +105,8 @@ def minimise(problem: Problem, here: Point, monitor: Monitor) -> tuple[int, Floa
         code = 6
     run.return_to_best()
     reduced = run.reduced_gradient(monitor.theta)
-    if code in (1, 2) and not run.is_feasible(monitor.theta):
-        return 5, reduced
-    if code in (1, 2) and np.abs(reduced).max() <= _OPTIMALITY_TOLERANCE:
-        return 0, reduced
+    if code in (1, 2):
+        code = run.verdict(code)
     return code, reduced
 
 
@@ -111,7 +114,7 @@ def multipliers(
     found: list[Limit],
     theta: FloatArray,
     slope: FloatArray,
-    held: npt.NDArray[np.bool_],
+    held: BoolArray,
     precision: float,
 ) -> tuple[FloatArray, list[FloatArray]]:
     """What of a slope the active constraints account for.
@@ -163,6 +166,7 @@ class _Run:
     def __init__(self, problem: Problem, found: list[Limit], monitor: Monitor) -> None:
         self.problem, self.found, self.monitor = problem, found, monitor
         self.precision = problem.options.precision
+        self._fruitless = 0
         self._slope_at: tuple[FloatArray, FloatArray] | None = None
         self._best: tuple[tuple[float, float], FloatArray] | None = None
 
@@ -179,8 +183,12 @@ class _Run:
     def after_iteration(self, xk: FloatArray) -> None:
         """Note the point, and stop where Solver would."""
         code = self.note(self.problem.project(xk))
+        if self.problem.is_reached(self.monitor.rmse) and self.is_feasible(self.monitor.theta):
+            raise _Stop(0)
         if code is not None:
             raise _Stop(code)
+        if self._fruitless > _PATIENCE:
+            raise _Stop(5)
 
     def note(self, theta: FloatArray) -> int | None:
         """Add a row to the trace."""
@@ -188,15 +196,40 @@ class _Run:
         is_feasible = self.is_feasible(theta)
         missed = 0.0 if is_feasible else self._worst(theta)
         rank = (missed, self.problem.merit(rmse))
+        before = np.inf if self._best is None else self._best[0][0]
+        # Once a point has kept all constraints, missing them on the way is no failure.
+        is_better = before == 0 or missed < 0.99 * before
+        self._fruitless = 0 if is_better else self._fruitless + 1
         if self._best is None or rank < self._best[0]:
             self._best = rank, theta.copy()
-        norm = float(np.abs(self.reduced_gradient(theta)).max())
-        return self.monitor.note(theta.copy(), rmse, norm, is_feasible=is_feasible)
+        return self.monitor.note(theta.copy(), rmse, self.norm(theta), is_feasible=is_feasible)
 
     def return_to_best(self) -> None:
-        """Make the best point the last row."""
+        """Make the best point the last row's."""
         if self._best is not None and not np.array_equal(self._best[1], self.monitor.theta):
-            self.note(self._best[1])
+            theta = self._best[1]
+            self.monitor.settle(theta, self.problem.at(theta).rmse, self.norm(theta))
+
+    def verdict(self, code: int) -> int:
+        """The result code at the end of a run that nobody stopped."""
+        theta = self.monitor.theta
+        if not self.is_feasible(theta):
+            return 5
+        if self.problem.is_reached(self.monitor.rmse) or self.norm(theta) <= _OPTIMALITY_TOLERANCE:
+            return 0
+        return 4 if self._runs_away(theta) else code
+
+    def _runs_away(self, theta: FloatArray) -> bool:
+        """Whether the merit falls without end where no constraint is in the way."""
+        d = -self.problem.weight(self.monitor.rmse) * self.reduced_gradient(theta)
+        touched = np.any([limit.jacobian(theta).any(axis=0) for limit in self.found], axis=0)
+        for still in (self._held(theta), self._held(theta) | touched):
+            along = np.where(still, 0.0, d)
+            far = theta + _FAR / max(float(np.linalg.norm(along)), 1e-300) * along
+            is_allowed = self.is_feasible(far) and bool((far == self.problem.project(far)).all())
+            if is_allowed and self.problem.at(far).merit < -_FAR / 1e6:
+                return True
+        return False
 
     def is_feasible(self, theta: FloatArray) -> bool:
         """Whether all constraints hold, to Constraint Precision."""
@@ -205,11 +238,25 @@ class _Run:
     def _worst(self, theta: FloatArray) -> float:
         return max(float(limit.violation(theta).max(initial=0.0)) for limit in self.found)
 
+    def _at_bounds(self, theta: FloatArray) -> tuple[BoolArray, BoolArray]:
+        """Which variables stand at their lower, and which at their upper bound."""
+        reach = self.precision * np.maximum(1.0, np.abs(theta))
+        return theta <= self.problem.lower + reach, theta >= self.problem.upper - reach
+
+    def _held(self, theta: FloatArray) -> BoolArray:
+        return np.logical_or(*self._at_bounds(theta))
+
     def reduced_gradient(self, theta: FloatArray) -> FloatArray:
-        """The slope less what constraints account for; 0 for variables held by a bound."""
-        held = (theta <= self.problem.lower) | (theta >= self.problem.upper)
-        reduced = multipliers(self.found, theta, self.slope(theta), held, self.precision)[0]
-        return np.where(held, 0.0, reduced)
+        """The slope less what constraints on other cells account for."""
+        held = self._held(theta)
+        return multipliers(self.found, theta, self.slope(theta), held, self.precision)[0]
+
+    def norm(self, theta: FloatArray) -> float:
+        """The largest entry of the reduced gradient along which a variable may move."""
+        downhill = -self.problem.weight(self.problem.at(theta).rmse) * self.reduced_gradient(theta)
+        at_lower, at_upper = self._at_bounds(theta)
+        stuck = (at_lower & (downhill < 0)) | (at_upper & (downhill > 0))
+        return float(np.abs(downhill[~stuck]).max(initial=0.0))
 
 
 def _in_scipys_words(limit: Limit) -> list[dict[str, Any]]:
@@ -225,9 +272,7 @@ def _in_scipys_words(limit: Limit) -> list[dict[str, Any]]:
     return parts
 
 
-def _part(
-    limit: Limit, kind: str, on: npt.NDArray[np.bool_], sign: float, bound: FloatArray
-) -> dict[str, Any]:
+def _part(limit: Limit, kind: str, on: BoolArray, sign: float, bound: FloatArray) -> dict[str, Any]:
     return {
         "type": kind,
         "fun": lambda theta: sign * (limit.values(theta)[on] - bound[on]),
@@ -235,7 +280,7 @@ def _part(
     }
 
 
-def _active(limit: Limit, theta: FloatArray, precision: float) -> npt.NDArray[np.bool_]:
+def _active(limit: Limit, theta: FloatArray, precision: float) -> BoolArray:
     values = limit.values(theta)
     reach = 10 * precision * np.maximum(1.0, np.abs(values))
     return (values <= limit.lower + reach) | (values >= limit.upper - reach)
@@ -317,10 +362,12 @@ def _differences(values: Callable[[FloatArray], FloatArray], theta: FloatArray) 
     return J
 
 
-def _table_shape(
-    constraint: Constraint, ratings: Ratings, like: Parameters
-) -> tuple[int, ...] | None:
-    """The shape in which values for the cells may be given, where it is not a vector."""
+def _shape(
+    constraint: Constraint, values: Callable[[FloatArray], FloatArray], like: Parameters
+) -> tuple[int, ...]:
+    """The shape in which values for the cells may be given."""
+    if callable(constraint.cells):
+        return np.shape(constraint.cells(like))
     if isinstance(constraint.cells, str) and constraint.cells == "predictions":
         return like.n_users, like.n_items
-    return None
+    return values(like.pack()).shape

@@ -4,7 +4,7 @@ The generalised reduced gradient method of Lasdon, Waren, Jain and Ratner (1978,
 and testing of a generalized reduced gradient code for nonlinear programming", ACM TOMS
 4(1)), which Excel's Solver is built on, for a problem whose only constraints are bounds:
 
-    x <- project(x + alpha d)
+    x <- x + alpha d, alpha no larger than the first bound allows
 
 - *Reduced gradient*: the variables that stand at a bound and would leave it downhill are
   out of the basis; the others, the free ones, are those that move. Without bounds all are
@@ -35,6 +35,7 @@ import math
 from dataclasses import replace
 
 import numpy as np
+import numpy.typing as npt
 
 from shallow_cf.parameters import FloatArray, Parameters
 from shallow_cf.ratings import Ratings
@@ -75,7 +76,7 @@ def solve(
     callback : callable, optional
         Called after each iteration with the row of the trace: ``iteration``,
         ``train_rmse``, ``step``, ``gradient_norm``, ``seconds`` (with multistart after
-        each start, see `multistart.multistart`). Returning True stops (code 6), and so
+        each search, see `multistart.multistart`). Returning True stops (code 6), and so
         does Ctrl-C; the best point so far is kept.
     random_state : int or Generator, optional
         Of multistart's starts where ``options.random_seed`` is 0; nothing else is drawn.
@@ -161,27 +162,29 @@ def _minimise(problem: Problem, here: Point, monitor: Monitor) -> tuple[int, Flo
     """The reduced gradient method from a point."""
     is_newton = problem.options.search == "newton" and here.theta.size <= _MAX_NEWTON_VARIABLES
     search = (_Newton if is_newton else _Conjugate)(problem.scale(here.theta))
-    slope = problem.slope(here.theta)
     try:
+        slope = problem.slope(here.theta)
         while True:
-            free = problem.free(here, slope)
+            uphill = problem.weight(here.rmse) * slope
+            free = problem.free(here.theta, uphill)
             norm = float(np.abs(slope[free]).max(initial=0.0))
             code = monitor.note(here.theta, here.rmse, norm)
             if problem.is_reached(here.rmse) or norm <= _OPTIMALITY_TOLERANCE:
                 return 0, slope
             if code is not None:
                 return code, slope
-            uphill = np.where(free, problem.weight(here.rmse) * slope, 0.0)
             found = _next_point(problem, here, search, uphill)
             if found is None:
                 return 2, slope
             if found.rmse > _INFINITE:
                 return 4, slope
             there = problem.slope(found.theta)
-            uphill_there = np.where(free, problem.weight(found.rmse) * there, 0.0)
-            search.update(found.theta - here.theta, uphill_there - uphill, found.alpha)
+            change = problem.weight(found.rmse) * there - uphill
+            search.update(found.theta - here.theta, change)
             here, slope = found, there
     except KeyboardInterrupt:
+        if not monitor.trace:
+            monitor.note(here.theta, here.rmse)
         return 6, problem.slope(monitor.theta)
 
 
@@ -189,8 +192,11 @@ def _next_point(
     problem: Problem, here: Point, search: _Newton | _Conjugate, uphill: FloatArray
 ) -> Point | None:
     """The end of a search along a line, from scratch where the direction leads nowhere."""
+    free = problem.free(here.theta, uphill)
+    uphill = np.where(free, uphill, 0.0)
     while True:
-        d = np.where(uphill != 0, search.direction(uphill), 0.0)
+        search.restrict(free)
+        d = np.where(free, search.direction(uphill), 0.0)
         found = None
         if d @ uphill < 0:  # else it leads up, as conjugate directions may
             found = _search_line(problem, here, d, search.first_alpha(d), search.n_parabolas)
@@ -202,16 +208,19 @@ def _next_point(
 def _search_line(
     problem: Problem, here: Point, d: FloatArray, alpha: float, n_parabolas: int
 ) -> Point | None:
-    """A lower point on x + alpha d, projected on the bounds; None if there is none."""
+    """A lower point on x + alpha d, up to the first bound; None if there is none."""
+    longest = problem.longest_step(here.theta, d)
 
     def at(alpha: float) -> Point:
         return problem.at(problem.project(here.theta + alpha * d), alpha)
 
     here = here._replace(alpha=0.0)
-    left, middle, right = here, here, at(alpha)
+    left, middle, right = here, here, at(min(alpha, longest))
     if right.merit < here.merit:
         for _ in range(_MAX_HALVINGS):  # double it until the objective rises
-            left, middle, right = middle, right, at(2 * right.alpha)
+            if right.alpha >= longest:
+                return right
+            left, middle, right = middle, right, at(min(2 * right.alpha, longest))
             if not right.merit < middle.merit or right.rmse > _INFINITE:
                 break
     else:
@@ -254,7 +263,20 @@ class _Newton:
     def reset(self) -> None:
         """Forget the estimate: the next direction is downhill."""
         self.H = np.diag(self.scale**2)
+        self.unit, self.free = 1.0, np.full(self.scale.shape, True)
         self.is_fresh = True
+
+    def restrict(self, free: npt.NDArray[np.bool_]) -> None:
+        """Take the variables that a bound now holds out of H, and those it lets go back in.
+
+        Without variable j the inverse of the Hessian is H - h_j h_j' / H_jj.
+        """
+        for j in np.flatnonzero(self.free & ~free):
+            self.H -= np.outer(self.H[j], self.H[j] / self.H[j, j])
+            self.H[j], self.H[:, j] = 0.0, 0.0
+        for j in np.flatnonzero(free & ~self.free):
+            self.H[j, j] = self.unit * self.scale[j] ** 2
+        self.free = free
 
     def direction(self, uphill: FloatArray) -> FloatArray:
         """d = -H g."""
@@ -264,20 +286,22 @@ class _Newton:
         """Newton's step is 1; the first, of unknown length, moves by one unit."""
         return 1 / max(float(np.linalg.norm(d / self.scale)), 1e-300) if self.is_fresh else 1.0
 
-    def update(self, s: FloatArray, y: FloatArray, alpha: float) -> None:
+    def update(self, s: FloatArray, y: FloatArray) -> None:
         """Take in the last move s and the gradient's change y. Equation (7)."""
+        s, y = np.where(self.free, s, 0.0), np.where(self.free, y, 0.0)
         sy = float(s @ y)
         if not sy > 1e-10 * float(np.linalg.norm(s) * np.linalg.norm(y)):
             return  # no curvature seen along s: H would not stay positive definite
         if self.is_fresh:
             # The first curvature seen says how long steps should be (Nocedal and Wright,
             # "Numerical Optimization", equation 6.20).
-            self.H *= sy / float(y @ (self.H @ y))
+            self.unit = sy / float(y @ (self.H @ y))
+            self.H *= self.unit
             self.is_fresh = False
         Hy = self.H @ y
         v = (1 + float(y @ Hy) / sy) / sy * s - Hy / sy
-        self.H += np.outer(s, v)  # (7)
-        self.H -= np.outer(Hy / sy, s)  # (7)
+        # s v' - Hy s'/sy, as one product of two thin matrices.
+        self.H += np.column_stack((s, -Hy / sy)) @ np.vstack((v, s))  # (7)
 
 
 class _Conjugate:
@@ -295,6 +319,9 @@ class _Conjugate:
         self.before: tuple[FloatArray, FloatArray] | None = None
         self.is_fresh = True
 
+    def restrict(self, free: npt.NDArray[np.bool_]) -> None:
+        """Nothing to do: a direction is cut to the free variables where it is used."""
+
     def direction(self, uphill: FloatArray) -> FloatArray:
         """d = -g + beta d, in units of the variables."""
         d = -(self.scale**2) * uphill
@@ -311,6 +338,6 @@ class _Conjugate:
         """As far as the last move."""
         return self.alpha_d / max(float(np.linalg.norm(d / self.scale)), 1e-300)
 
-    def update(self, s: FloatArray, y: FloatArray, alpha: float) -> None:
+    def update(self, s: FloatArray, y: FloatArray) -> None:
         """Take in the last move."""
         self.alpha_d = float(np.linalg.norm(s / self.scale)) or 1.0

@@ -102,6 +102,11 @@ class Monitor:
             return 10
         return None
 
+    def settle(self, theta: FloatArray, rmse: float, gradient_norm: float) -> None:
+        """Make another point, the best of the run, that of the last row."""
+        self.theta = theta
+        self.trace[-1] |= {"train_rmse": rmse, "gradient_norm": gradient_norm}
+
     def _has_converged(self, rmse: float, is_feasible: bool) -> bool:
         is_quiet = abs(rmse - self._reference) <= self.convergence * abs(self._reference)
         if is_quiet and is_feasible:

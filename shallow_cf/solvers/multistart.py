@@ -58,7 +58,7 @@ def multistart(
     final_options
         Of the last search, which goes on from the best end.
     callback : callable or None
-        Called after each local search with ``start`` (its number), ``train_rmse`` (the
+        Called after each local search with ``search`` (its number), ``train_rmse`` (the
         best so far, stars), ``seconds``; returning True stops (code 6).
     random_state : int, Generator or None
         Of the starts, where ``options.random_seed`` is 0.
@@ -71,7 +71,8 @@ def multistart(
         Code 17 if the test was met; else that of the best search, or why it stopped.
     """
     began = time.perf_counter()
-    rng = np.random.default_rng(options.random_seed or random_state)
+    # A child of the seed's generator, which may have drawn the first start already.
+    (rng,) = np.random.default_rng(options.random_seed or random_state).spawn(1)
     local = replace(options, multistart=False)
     runs: list[SolverResult] = []
     trace: list[TraceRow] = []
@@ -88,18 +89,18 @@ def multistart(
 
     def note() -> TraceRow:
         seconds = time.perf_counter() - began
-        trace.append({"start": len(trace), "train_rmse": best().rmse_after, "seconds": seconds})
+        trace.append({"search": len(trace), "train_rmse": best().rmse_after, "seconds": seconds})
         return trace[-1]
 
     for number in range(options.population_size):
         start = parameters if number == 0 else parameters.unpack(draw(rng))
         runs.append(search(start, local))
         if number == 0:
-            trace.append({"start": 0, "train_rmse": runs[0].rmse_before, "seconds": 0.0})
+            trace.append({"search": 0, "train_rmse": runs[0].rmse_before, "seconds": 0.0})
         row = note()
         if runs[-1].code in (4, 6, 10, 18, 20):
             code = runs[-1].code  # no other start would change that
-        elif callback is not None and callback(row):
+        elif callback is not None and _is_stopped(callback, row):
             code = 6
         elif unseen_share([merit(run.rmse_after) for run in runs]) < _UNSEEN:
             code = 17
@@ -141,6 +142,14 @@ def unseen_share(ends: list[float]) -> float:
     gaps = np.diff(values) > _SAME * np.abs(values[1:])
     w = 1 + int(gaps.sum())
     return w * (w + 1) / (N * (N - 1))  # (6)
+
+
+def _is_stopped(callback: Callback, row: TraceRow) -> bool:
+    """Whether the callback asks to stop; Ctrl-C in it does."""
+    try:
+        return bool(callback(row))
+    except KeyboardInterrupt:
+        return True
 
 
 def _order(merit: float) -> float:

@@ -63,8 +63,8 @@ class Constraint:
         orders it.
     relation : {"<=", "=", ">="}
     value : float or array
-        One for all cells, or an array that broadcasts against them; an infinite entry
-        leaves a cell free.
+        One for all cells, or an array that broadcasts against them; in an array for <=
+        inf, in one for >= -inf, leaves a cell free.
 
     Raises
     ------
@@ -94,8 +94,9 @@ class Constraint:
             object.__setattr__(self, "cells", matrix)
         check_choice("relation", self.relation, RELATIONS)
         value = np.asarray(self.value, np.float64)
-        if np.isnan(value).any() or (self.relation == "=" and np.isinf(value).any()):
-            raise ValueError(f"`value` must be a number, got {self.value!r}")
+        nothing = {"<=": np.inf, ">=": -np.inf}.get(self.relation, np.nan)
+        if not (np.isfinite(value) | (value == nothing)).all():
+            raise ValueError(f"`value` for {self.relation} must be finite, got {self.value!r}")
         object.__setattr__(self, "value", float(value) if value.ndim == 0 else value)
 
     def __str__(self) -> str:
@@ -138,7 +139,8 @@ class SolverOptions(MultistartOptions):
     value : float
         The one wanted (stars) for ``to="value_of"``.
     constraints : sequence of Constraint
-        On variables (bounds) and on other cells.
+        On variables (bounds) and on other cells. With the latter scipy's SLSQP makes the
+        steps: `search` and `use_automatic_scaling` are not used.
     non_negative : bool
         Make Unconstrained Variables Non-Negative: a lower bound of 0 for each variable
         that has none.

@@ -34,11 +34,17 @@ class Problem:
     def __init__(self, ratings: Ratings, like: Parameters, options: SolverOptions) -> None:
         self.ratings, self.like, self.options = ratings, like, options
         self.lower, self.upper = variable_bounds(options, like)
+        self.is_bounded = bool((np.isfinite(self.lower) | np.isfinite(self.upper)).any())
         self.table = Table(ratings, like)
 
     def project(self, theta: FloatArray) -> FloatArray:
-        """The nearest point within the bounds."""
-        return np.clip(theta, self.lower, self.upper)
+        """The nearest point within the bounds; what rounding left short of one is put on it."""
+        if not self.is_bounded:
+            return theta
+        theta = np.clip(theta, self.lower, self.upper)
+        for bound in (self.lower, self.upper):
+            theta = np.where(np.abs(theta - bound) <= 1e-14 * (1 + np.abs(theta)), bound, theta)
+        return theta
 
     def at(self, theta: FloatArray, alpha: float = 0.0) -> Point:
         """A point and what is found there."""
@@ -75,12 +81,27 @@ class Problem:
         """Whether a value is wanted of the objective cell and this is it."""
         return self.options.to == "value_of" and not self.misses(rmse)
 
-    def free(self, here: Point, slope: FloatArray) -> npt.NDArray[np.bool_]:
-        """Which variables may move downhill: all but those that a bound holds."""
-        downhill = -self.weight(here.rmse) * slope
-        at_lower, at_upper = here.theta <= self.lower, here.theta >= self.upper
-        held: npt.NDArray[np.bool_] = (at_lower & (downhill < 0)) | (at_upper & (downhill > 0))
+    def free(self, theta: FloatArray, uphill: FloatArray) -> npt.NDArray[np.bool_]:
+        """Which variables may move downhill: all but those that a bound holds.
+
+        Parameters
+        ----------
+        theta, uphill : (n_params,) arrays
+            A point and the gradient of the merit there.
+        """
+        if not self.is_bounded:
+            return np.full(theta.shape, True)
+        at_lower, at_upper = theta <= self.lower, theta >= self.upper
+        held: npt.NDArray[np.bool_] = (at_lower & (uphill > 0)) | (at_upper & (uphill < 0))
         return ~held
+
+    def longest_step(self, theta: FloatArray, d: FloatArray) -> float:
+        """The largest alpha for which theta + alpha d is within the bounds."""
+        if not self.is_bounded:
+            return math.inf
+        bound = np.where(d > 0, self.upper, self.lower)
+        moves = d != 0
+        return float(np.min((bound[moves] - theta[moves]) / d[moves], initial=math.inf))
 
     def scale(self, theta: FloatArray) -> FloatArray:
         """The unit of each variable, (n_params,): its size at the start, or 1."""

@@ -39,7 +39,7 @@ class SolverResult:
     parameters : Parameters
         What was found; always finite.
     trace : list of dict
-        A row an epoch (SGD), an iteration (GRG, variable projection) or a start
+        A row an epoch (SGD), an iteration (GRG, variable projection) or a search
         (multistart), the start first: its number, the RMSE over all ratings
         (``train_rmse``, stars: the objective cell) and the seconds since the start. The
         solvers that search along a line add ``step``, how far the parameters moved, and

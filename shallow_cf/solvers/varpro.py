@@ -79,8 +79,11 @@ _FIRST_PENALTY = 1.4
 _FIRST_CONVERGENCE = 1e-4
 #: Largest entry of the gradient of phi, over n rmse, that counts as zero: code 0.
 _OPTIMALITY_TOLERANCE = 1e-9
-#: Damping mu, relative to the mean of H's diagonal: at first, and where a step is given up.
-_FIRST_DAMPING, _LARGEST_DAMPING = 1e-2, 1e12
+#: An RMSE that is zero but for rounding, in units of the largest rating.
+_PERFECT = 1e-13
+#: Damping mu, relative to the mean of H's diagonal: at first, at least, and where a step is
+#: given up.
+_FIRST_DAMPING, _SMALLEST_DAMPING, _LARGEST_DAMPING = 1e-2, 1e-15, 1e12
 #: Singular values below this, relative to the largest, count as zero.
 _RANK_TOLERANCE = 1e-10
 #: Numbers in H, and in the largest table behind it: 8 bytes each.
@@ -147,7 +150,7 @@ def solve(
     callback : callable, optional
         Called after each iteration with the row of the trace: ``iteration``,
         ``train_rmse``, ``step``, ``gradient_norm`` (both of the users' numbers),
-        ``seconds`` (with multistart after each start, see `multistart.multistart`).
+        ``seconds`` (with multistart after each search, see `multistart.multistart`).
         Returning True stops (code 6), and so does Ctrl-C; what was reached is kept.
     random_state : int or Generator, optional
         Of multistart's starts where ``options.random_seed`` is 0; nothing else is drawn.
@@ -298,6 +301,9 @@ class Projection:
         M_less_AGA[:, np.arange(n_users), np.arange(n_users)] += self.cells.rated
         G_inverse = self._R.transpose(0, 2, 1) @ (self._inverse[:, :, None] * self._R)
         A_G = (self._L * self._gain[:, None, :]) @ self._R
+        if self.reg > 0:  # where A is zero, G is lambda alone
+            kept = (self._inverse > 0)[:, :, None] * self._R
+            G_inverse += (np.eye(width) - kept.transpose(0, 2, 1) @ kept) / self.reg
         if self.cells.has_bias:  # b_i is the partner of nothing in N
             G_inverse[:, -1], G_inverse[:, :, -1], A_G[:, :, -1] = 0.0, 0.0, 0.0
 
@@ -348,11 +354,12 @@ def _search(
         here, code = _descend(cells, N, first_penalty, options, monitor, is_last=False)
     if code is None:
         here, code = _descend(cells, here.N, options.reg, options, monitor)
-    if Projection(cells, here.N, options.reg).phi > before:
+    # A run that was stopped early may still carry the numbers of the first penalty.
+    here = Projection(cells, here.N, options.reg)
+    if here.phi > before:
         # The start was in a better valley than the one that the penalty led to.
-        here, stopped = Projection(cells, N, options.reg), code
-        monitor.note(here.N, here.rmse)
-        if stopped in (0, 1, 2):
+        here = Projection(cells, N, options.reg)
+        if code in (0, 1, 2):
             here, code = _descend(cells, N, options.reg, options, monitor)
     found = here.parameters()
     return (found if options.reg > 0 else balanced(found)), 1 if code is None else code
@@ -376,7 +383,8 @@ def _descend(
         while True:
             g = here.gradient()
             n_rmse = float(cells.rated.sum()) * here.rmse
-            norm = float(np.abs(g).max()) / n_rmse if n_rmse > 0 else 0.0
+            is_perfect = here.rmse <= _PERFECT * float(np.abs(cells.rating).max())
+            norm = 0.0 if is_perfect else float(np.abs(g).max()) / n_rmse
             code = monitor.note(here.N, here.rmse, norm)
             if norm <= _OPTIMALITY_TOLERANCE:
                 return here, 0 if is_last else None
@@ -418,7 +426,7 @@ def _step(
             here.cells, _orthonormal(N, here.cells.has_bias) if is_free else N, here.reg
         )
         if there.phi < here.phi:
-            return there, damping / 10
+            return there, max(damping / 10, _SMALLEST_DAMPING)
         damping *= 10
     return None, damping
 

@@ -1,0 +1,110 @@
+"""Solve one exported workbook in a running LibreOffice; the helper of engine_solvers.py.
+
+It imports nothing but LibreOffice's own ``uno``, because the Python that has ``uno`` seldom
+has NumPy. Reads a task as JSON from standard input and prints the outcome as JSON:
+
+    {"pipe": name LibreOffice listens on, "workbook": path, "objective": "dotprod!$V$41",
+     "variables": "dotprod!$H$19:$V$23,...", "service": the solver's name,
+     "settings": {property: value}, "bounds": [low, high] or null}
+"""
+
+import json
+import sys
+import time
+from pathlib import Path
+
+import uno
+from com.sun.star.beans import PropertyValue
+from com.sun.star.connection import NoConnectException
+from com.sun.star.sheet import SolverConstraint
+from com.sun.star.sheet.SolverConstraintOperator import GREATER_EQUAL, LESS_EQUAL
+
+
+def connect(pipe, patience=60):
+    """The component context of the LibreOffice that listens on `pipe`, once it is up."""
+    local = uno.getComponentContext()
+    resolver = local.ServiceManager.createInstanceWithContext(
+        "com.sun.star.bridge.UnoUrlResolver", local
+    )
+    give_up = time.monotonic() + patience
+    while True:
+        try:
+            return resolver.resolve(f"uno:pipe,name={pipe};urp;StarOffice.ComponentContext")
+        except NoConnectException:
+            if time.monotonic() > give_up:
+                raise
+            time.sleep(0.2)
+
+
+def open_workbook(context, path):
+    """The workbook, loaded without a window."""
+    desktop = context.ServiceManager.createInstanceWithContext(
+        "com.sun.star.frame.Desktop", context
+    )
+    hidden = PropertyValue(Name="Hidden", Value=True)
+    return desktop.loadComponentFromURL(Path(path).resolve().as_uri(), "_blank", 0, (hidden,))
+
+
+def cells(sheet, references):
+    """The address of every cell of ``H19:V23,B25:F39``, block by block, row by row."""
+    for reference in references.replace("$", "").split(","):
+        block = sheet.getCellRangeByName(reference.split("!")[-1])
+        rows, columns = len(block.Rows), len(block.Columns)
+        for row in range(rows):
+            for column in range(columns):
+                yield block.getCellByPosition(column, row).CellAddress
+
+
+def box(variables, bounds):
+    """Two constraints a variable: at least the lower bound, at most the upper one."""
+    return tuple(
+        SolverConstraint(Left=cell, Operator=operator, Right=bound)
+        for cell in variables
+        for operator, bound in zip((GREATER_EQUAL, LESS_EQUAL), bounds, strict=True)
+    )
+
+
+def set_property(solver, name, value):
+    """Set one property; a whole number must be told to be a ``long``, or goes as a byte."""
+    whole = isinstance(value, int) and not isinstance(value, bool)
+    value = uno.Any("long", value) if whole else value
+    uno.invoke(solver, "setPropertyValue", (name, value))
+
+
+def solve(context, document, task):
+    """Set the model up as the task says, run the engine, and say what it found."""
+    sheet = document.Sheets.getByIndex(0)
+    variables = tuple(cells(sheet, task["variables"]))
+    solver = context.ServiceManager.createInstanceWithContext(task["service"], context)
+    if solver is None:
+        needs = "Debian: libreoffice-nlpsolver, and a Java runtime"
+        raise SystemExit(f"LibreOffice has no service {task['service']} ({needs})")
+    solver.Document = document
+    solver.Objective = next(cells(sheet, task["objective"]))
+    solver.Variables = variables
+    solver.Constraints = box(variables, task["bounds"]) if task["bounds"] else ()
+    solver.Maximize = False
+    for name, value in task["settings"].items():
+        set_property(solver, name, value)
+    start = time.perf_counter()
+    solver.solve()
+    return {
+        "seconds": time.perf_counter() - start,
+        "success": solver.Success,
+        "solution": list(solver.Solution),
+    }
+
+
+def main():
+    """Run the task of standard input."""
+    task = json.load(sys.stdin)
+    context = connect(task["pipe"])
+    document = open_workbook(context, task["workbook"])
+    try:
+        json.dump(solve(context, document, task), sys.stdout)
+    finally:
+        document.close(True)
+
+
+if __name__ == "__main__":
+    main()
