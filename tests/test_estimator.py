@@ -366,7 +366,7 @@ class TestSaveAndLoad:
         model = scf.MatrixFactorization(2, solver="grg", solver_options=options, random_state=0)
         model.fit(ratings).save(tmp_path / "m.npz")
         loaded = scf.MatrixFactorization.load(tmp_path / "m.npz")
-        assert loaded.history_.columns.tolist() == ["start", "train_rmse", "seconds"]
+        assert loaded.history_.columns.tolist() == ["search", "train_rmse", "seconds"]
         pd.testing.assert_frame_equal(loaded.history_, model.history_, check_exact=True)
 
     def test_the_name_is_kept(self, model, tmp_path):

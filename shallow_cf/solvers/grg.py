@@ -54,7 +54,7 @@ _MAX_NEWTON_VARIABLES = 2000
 _MAX_HALVINGS = 60
 #: An objective beyond this does not converge: code 4 (GRG2's number).
 _INFINITE = 1e30
-#: Convergence of the last search of a multistart.
+#: Convergence of the last search of a multistart, and towards a value wanted.
 _FINAL_CONVERGENCE = 1e-9
 
 
@@ -108,7 +108,7 @@ def solve(
             problem.merit,
         )
     # A value wanted of the objective is reached or not; slow progress is no end of it.
-    convergence = 0.0 if options.to == "value_of" else options.convergence
+    convergence = (_to_the_end(options) if options.to == "value_of" else options).convergence
     monitor = Monitor(convergence, options.iterations, options.max_time, callback)
     # Overflow in a trial step of the line search is no error: the step is shortened.
     with np.errstate(over="ignore", invalid="ignore"):
