@@ -33,7 +33,10 @@ BAD_INPUT, INTERRUPTED = 2, 130
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run a command; return the exit status (0 done, 1 a check failed, 2 bad input)."""
+    """Run a command; return the exit status.
+
+    That is 0 when done, 1 when a check failed or there is no solution, 2 on bad input.
+    """
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             # Ids in letters the terminal does not have stay different from each other.
@@ -72,6 +75,8 @@ def _in_options(args: argparse.Namespace, reason: str) -> str:
     """A message of the library in the words of the command line: `max_time` is --max-time."""
 
     def option(match: re.Match[str]) -> str:
+        if match[1] == "value" and hasattr(args, "value"):
+            return "--value-of"
         name = match[1].removeprefix("n_")
         return f"--{name.replace('_', '-')}" if hasattr(args, name) else match[0]
 
@@ -228,11 +233,12 @@ def _add_solver(parser: argparse.ArgumentParser) -> None:
         "--seed", type=_whole_number(0), metavar="S",
         help="of multistart's starts and of SGD (default: other numbers each time)",
     )  # fmt: skip
-    dialog = parser.add_argument_group("options of the Solver dialog (default: the workbook's)")
-    dialog.add_argument("--to", choices=TARGETS[:2], help="what to do with the objective")
-    dialog.add_argument(
-        "--value-of", dest="value", type=float, metavar="V", help="RMSE to reach, instead of --to"
+    dialog = parser.add_argument_group(
+        "options of the Solver dialog (default: with grg the workbook's, else the method's own)"
     )
+    aim = dialog.add_mutually_exclusive_group()
+    aim.add_argument("--to", choices=TARGETS[:2], help="what to do with the objective")
+    aim.add_argument("--value-of", dest="value", type=float, metavar="V", help="RMSE to reach")
     dialog.add_argument(
         "--non-negative", action=argparse.BooleanOptionalAction,
         help="make unconstrained variables non-negative",

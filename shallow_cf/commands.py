@@ -23,7 +23,7 @@ from shallow_cf.ratings import Ratings
 from shallow_cf.reports import Report, answer_report, limits_report, sensitivity_report
 from shallow_cf.solvers import SOLVERS, grg
 from shallow_cf.solvers.options import SolverOptions
-from shallow_cf.solvers.result import Callback, SolverResult, TraceRow
+from shallow_cf.solvers.result import WITHOUT_SOLUTION, Callback, SolverResult, TraceRow
 from shallow_cf.workbook import (
     WorkbookModel,
     check_workbook,
@@ -54,8 +54,6 @@ _DEMO_RUNS = {
     "multistart": ("Solver, multistart", "grg", SolverOptions(multistart=True)),
     "varpro": ("variable projection", "varpro", None),
 }
-#: Result codes that come without a solution.
-_NO_SOLUTION = (4, 5, 9, 18, 20)
 #: The arguments of `solve` that are settings of a solver.
 _SOLVER_ARGUMENTS = (
     "to", "value", "non_negative", "convergence", "precision", "derivatives", "search",
@@ -216,7 +214,7 @@ def run_solve(args: Args) -> Outcome:
         result: SolverResult = SOLVERS[args.method].solve(
             book.ratings, book.parameters, options, callback, args.seed
         )
-    is_solved = result.code not in _NO_SOLUTION
+    is_solved = result.code not in WITHOUT_SOLUTION
     if is_solved:
         overwrite = args.in_place or args.force
         update_workbook(book, result.parameters, output, overwrite=overwrite)
@@ -240,7 +238,7 @@ def run_solve(args: Args) -> Outcome:
             for report in reports
         }
     steps = _plural(next(iter(result.trace[0])))
-    lines = [result.message, *_engine_note(book, args.method)]
+    lines = [result.message, *_engine_note(book, args.method), *_objective_note(book)]
     if is_solved:
         lines.append(
             f"{output}, sheet {book.sheet}: RMSE {result.rmse_before:.6f} -> "
@@ -349,6 +347,8 @@ def _solver_settings(args: Args, book: WorkbookModel) -> Any:
         if name not in known:
             raise ValueError(f"`{name}` does not go with --method {args.method}")
     if kind is SolverOptions:
+        if args.seed is not None:
+            given["random_seed"] = 0  # the seed on the command line counts, not the stored one
         return replace(solver_options(book), **given)
     stored = solver_options(book)
     if stored.to != "min" or stored.constraints or stored.non_negative:
@@ -365,6 +365,13 @@ def _engine_note(book: WorkbookModel, method: str) -> list[str]:
     if engine is None or method != "grg":
         return []
     return [f"NB: the workbook's Solver is set to {engine}; this was GRG Nonlinear."]
+
+
+def _objective_note(book: WorkbookModel) -> list[str]:
+    """What to say where the objective cell computes something unknown."""
+    if book.layout.loss is None or book.objective_formula is not None:
+        return []
+    return ["NB: what the objective cell computes is not understood; this was the RMSE."]
 
 
 def _reports(book: WorkbookModel, result: SolverResult, options: Any) -> list[Report]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ from shallow_cf.parameters import FloatArray, Parameters
 from shallow_cf.ratings import Ratings, as_ids, check_ratings, index_of
 from shallow_cf.solvers import SOLVERS
 from shallow_cf.solvers.options import as_json, from_json
-from shallow_cf.solvers.result import Callback, SolverResult
+from shallow_cf.solvers.result import WITHOUT_SOLUTION, Callback, SolverResult
 
 _FILE_VERSION = 1
 
@@ -52,8 +53,8 @@ class MatrixFactorization:
     item_factors_ : (n_items, n_factors) array
     user_bias_, item_bias_ : (n_users,) and (n_items,) arrays, stars, or None
     history_ : DataFrame
-        A row an epoch or iteration, the start first, with ``train_rmse`` (stars) and
-        ``seconds``.
+        A row an epoch, iteration or (multistart) search, the start first, with
+        ``train_rmse`` (stars) and ``seconds``.
     result_ : SolverResult
         How the run ended; not there on a loaded model.
 
@@ -127,6 +128,13 @@ class MatrixFactorization:
         ------
         DivergenceError
             If SGD's learning rate is too large.
+        ValueError
+            If the solver's options do not fit the ratings' sizes.
+
+        Warns
+        -----
+        RuntimeWarning
+            If Solver ended without a solution; ``result_`` says why.
         """
         check_ratings(ratings)
         rng = np.random.default_rng(self.random_state)
@@ -139,6 +147,8 @@ class MatrixFactorization:
             random_state=rng,
         )
         result = SOLVERS[self.solver].solve(ratings, start, self.solver_options, callback, rng)
+        if result.code in WITHOUT_SOLUTION:
+            warnings.warn(result.message, RuntimeWarning, stacklevel=2)
         self.user_ids_, self.item_ids_ = ratings.user_ids, ratings.item_ids
         self.parameters_, self.result_ = result.parameters, result
         self.history_ = pd.DataFrame(result.trace)

@@ -158,12 +158,14 @@ def sensitivity_report(
     rows = [
         [address, name, value, weight]
         for limit, weights in zip(found, lambdas, strict=True)
-        for (address, name), value, weight in zip(
+        for (address, name), value, weight, is_limited in zip(
             _names(limit.constraint, ratings, layout, weights.size),
             limit.values(theta),
             weights,
+            np.isfinite(limit.lower) | np.isfinite(limit.upper),
             strict=True,
         )
+        if is_limited
     ]
     constraints = pd.DataFrame(rows, columns=["Cell", "Name", "Final Value", "Lagrange Multiplier"])
     return Report(
@@ -348,14 +350,14 @@ def _limit(
 
     # What is missed as it stands, within Constraint Precision, is no reason to go back.
     allowed = max((limit.violation(theta).max() for limit in found), default=0.0) + 1e-12
-    far = min(abs(bound - theta[j]), _FAR)
+    far = float(abs(bound - theta[j])) if np.isfinite(bound) else _FAR
     if not is_allowed(far):
         near = 0.0
         while far - near > _LIMIT_PRECISION * max(1.0, far):
             middle = (near + far) / 2
             near, far = (middle, far) if is_allowed(middle) else (near, middle)
         far = near
-    if far == _FAR:
+    if far == _FAR and np.isinf(bound):
         return [np.nan, np.nan]
     return [theta[j] + sign * far, table.value(moved(far))]
 

@@ -564,6 +564,28 @@ class TestTheDialogInTheWorkbook:
         assert all(row["Cell Value"] <= float(row["Formula"].split("=")[1]) + 1e-6 for row in rows)
         assert any(row["Status"] == "Binding" for row in rows)
 
+    def test_changing_cells(self, book):
+        # Only the users' embeddings are variables: the movies' stay as they are.
+        solver_names("book.xlsx", adj="dotprod!$B$13:$C$18")
+        data = ok("solve", "book.xlsx", "-o", "out.xlsx", "--json", *QUICK).json
+        out = Sheet("out.xlsx", "dotprod", 6, 5, 2)
+        assert out.Q == book.Q
+        assert out.P != book.P
+        assert data["rmse_after"] < data["rmse_before"]
+        error = refused("solve", "book.xlsx", "-o", "x.xlsx", "--method", "varpro")
+        assert error.endswith("use --method grg")
+
+    def test_a_seed_on_the_command_line_comes_first(self, book):
+        solver_names("book.xlsx", rsd="5", msl="1", ssz="10", cvg="0.1")
+        arguments = ("solve", "book.xlsx", *QUICK, "--json", "--iterations", 2)
+        ends = [
+            ok(*arguments, "-o", f"{i}.xlsx", *seed).json["rmse_after"]
+            for i, seed in enumerate([(), (), ("--seed", 1), ("--seed", 2), ("--seed", 1)])
+        ]
+        assert ends[0] == ends[1]  # the workbook's own seed
+        assert ends[2] == ends[4]
+        assert len({ends[0], ends[2], ends[3]}) == 3
+
     def test_a_value_wanted(self, book):
         solver_names("book.xlsx", typ="3", val="1.25")
         data = ok("solve", "book.xlsx", "-o", "out.xlsx", "--json", *QUICK).json
@@ -579,6 +601,36 @@ class TestTheDialogInTheWorkbook:
                 {"num": "1", "lhs1": "dotprod!$B$12:$C$17", "rel1": "4", "rhs1": "integer"},
                 "dotprod, Solver's constraint 1 on dotprod!$B$12:$C$17: only <=, = and >= are "
                 "supported, no whole numbers",
+            ),
+            (
+                {"opt": "dotprod!$A$1"},
+                "dotprod: Solver's objective is dotprod!$A$1, not the cell that computes the error "
+                "of the predictions",
+            ),
+            (
+                {"adj": "dotprod!$B$13:$C$18,dotprod!$E$2"},
+                "dotprod: not all of Solver's changing cells dotprod!$B$13:$C$18,dotprod!$E$2 are "
+                "embeddings or biases",
+            ),
+            (
+                {"num": "1", "lhs1": "Sheet9!$B$13:$C$18", "rel1": "1", "rhs1": "1"},
+                "dotprod, Solver's constraint 1 on Sheet9!$B$13:$C$18: not all of it is "
+                "embeddings, biases or predictions",
+            ),
+            (
+                {"num": "1", "lhs1": "dotprod!$B$13,name", "rel1": "1", "rhs1": "1"},
+                "dotprod, Solver's constraint 1 on dotprod!$B$13,name: not all of it is "
+                "embeddings, biases or predictions",
+            ),
+            (
+                {"num": "1", "lhs1": "dotprod!$B$13", "rel1": "3", "rhs1": "inf"},
+                "dotprod, Solver's constraint 1 on dotprod!$B$13: the right side must be a number, "
+                "got 'inf'",
+            ),
+            (
+                {"num": "1", "lhs1": "dotprod!$E$13:$I$18", "rel1": "3", "rhs1": "0.5"},
+                "dotprod, Solver's constraint 1 on dotprod!$E$13:$I$18: prediction cells without "
+                "a rating show 0, which is not >= 0.5",
             ),
             (
                 {"num": "1", "lhs1": "dotprod!$B$13", "rel1": "1", "rhs1": "dotprod!$A$1"},
@@ -624,6 +676,9 @@ def test_solve_by_other_methods(book):
         solved = Sheet(f"{method}.xlsx", "dotprod", 6, 5, 2)
         assert data["rmse_after"] == pytest.approx(solved.rmse(), abs=1e-12)
         assert data["rmse_after"] < book.rmse() / 2
+    error = refused("solve", "book.xlsx", "-o", "x.xlsx", "--value-of", -1)
+    assert error.endswith("error: --value-of must be >= 0, got -1.0")
+    refused("solve", "book.xlsx", "-o", "x.xlsx", "--value-of", 1, "--to", "max")
     error = refused("solve", "book.xlsx", "-o", "x.xlsx", "--method", "sgd", "--search", "newton")
     assert error.endswith("--search does not go with --method sgd")
 

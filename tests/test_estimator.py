@@ -575,3 +575,15 @@ class TestLoadRefuses:
     def test_numbers_that_are_none(self, tmp_path):
         self.write(tmp_path / "m.npz", user_factors=np.full((5, 2), np.nan))
         self.refuses(tmp_path / "m.npz")
+
+
+def test_a_fit_without_a_solution_warns(ratings):
+    options = scf.SolverOptions(
+        constraints=[
+            scf.Constraint("user_factors", ">=", 1), scf.Constraint("user_factors", "<=", 0)
+        ]
+    )  # fmt: skip
+    model = scf.MatrixFactorization(2, solver="grg", solver_options=options, random_state=0)
+    with pytest.warns(RuntimeWarning, match="allow no feasible solution"):
+        model.fit(ratings)
+    assert model.result_.code == 20

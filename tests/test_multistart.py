@@ -140,11 +140,25 @@ class TestStopping:
         assert len(search.starts) == 3
         assert (result.code, result.message) == (code, MESSAGES[code])
 
-    @pytest.mark.parametrize("code", [0, 1, 2, 3, 9])
+    @pytest.mark.parametrize("code", [0, 1, 2, 3])
     def test_other_ends_are_gone_on_from(self, code):
         search = Ends(0.4, code={2: code})
         assert run(search).code == 17
         assert len(search.starts) == 15 + 1
+
+    @pytest.mark.parametrize("code", [5, 9])
+    def test_ends_that_are_no_solutions_do_not_count(self, code):
+        # 15 solutions are needed; the lower objective without one is not the best end.
+        search = Ends(*[0.4, 0.4, 0.2, *[0.4] * 20], code={2: code})
+        result = run(search)
+        assert len(search.starts) == 16 + 1
+        assert (result.code, result.rmse_after) == (17, 0.4)
+
+    def test_a_value_wanted_is_reached_once(self):
+        search = Ends(0.7, 0.5, 0.5, code={0: 1, 1: 0})
+        result = run(search, to="value_of", value=0.5)
+        assert len(search.starts) <= 3
+        assert (result.code, result.rmse_after) == (0, 0.5)
 
     @pytest.mark.parametrize("code", [6, 10])
     def test_a_last_search_cut_short_says_so(self, code):

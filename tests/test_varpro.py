@@ -797,3 +797,22 @@ class TestArguments:
         x[0] = np.nan
         with pytest.raises(ValueError, match="must be finite"):
             varpro.solve(crosstab, theta.unpack(x))
+
+
+class TestReviewedCases:
+    def test_a_rank_deficient_start_that_is_good_already(self, crosstab):
+        # A sixth factor of zeros beside the five of an optimum, and the run cut short.
+        best = varpro.solve(crosstab, scf.Parameters.random(15, 15, 5, random_state=0)).parameters
+        start = scf.Parameters(
+            np.column_stack((best.user_factors, np.zeros(15))),
+            np.column_stack((best.item_factors, np.zeros(15))),
+        )
+        for iterations in (1, 2, 3):
+            result = varpro.solve(crosstab, start, scf.VarproOptions(iterations=iterations))
+            assert result.rmse_after <= result.rmse_before * (1 + 1e-12)
+
+    def test_a_loose_convergence_does_not_end_it_under_the_first_penalty(self, crosstab):
+        for seed in range(3):
+            start = scf.Parameters.random(15, 15, 5, bias=True, random_state=seed)
+            result = varpro.solve(crosstab, start, scf.VarproOptions(convergence=0.1))
+            assert result.rmse_after < 0.4  # with the penalty it is above 0.5

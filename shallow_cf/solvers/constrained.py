@@ -23,10 +23,10 @@ from shallow_cf.parameters import FloatArray, IntArray, Parameters
 from shallow_cf.ratings import Ratings
 from shallow_cf.solvers.monitor import Monitor
 from shallow_cf.solvers.options import Constraint, fitted
-from shallow_cf.solvers.problem import Point, Problem, difference_step
+from shallow_cf.solvers.problem import OPTIMALITY_TOLERANCE, Point, Problem, difference_step
 
-#: Largest entry of the reduced gradient that counts as zero (stars per unit): code 0.
-_OPTIMALITY_TOLERANCE = 1e-6
+#: How near to its limit a cell has to be to count as held by it, at most.
+_NEAREST = 1e-5
 #: Iterations without a constraint being missed by less, before it is given up: code 5.
 _PATIENCE = 50
 #: A step that no problem with a minimum allows downhill: code 4.
@@ -87,7 +87,7 @@ def minimise(problem: Problem, here: Point, monitor: Monitor) -> tuple[int, Floa
     run.note(here.theta)
     try:
         outcome = optimize.minimize(  # type: ignore[call-overload]
-            lambda theta: problem.at(theta).merit,
+            lambda theta: run.at(theta).merit,
             here.theta,
             jac=run.merit_slope,
             method="SLSQP",
@@ -167,8 +167,15 @@ class _Run:
         self.problem, self.found, self.monitor = problem, found, monitor
         self.precision = problem.options.precision
         self._fruitless = 0
+        self._here: Point | None = None
         self._slope_at: tuple[FloatArray, FloatArray] | None = None
         self._best: tuple[tuple[float, float], FloatArray] | None = None
+
+    def at(self, theta: FloatArray) -> Point:
+        """What is found at a point, once where it is asked for twice."""
+        if self._here is None or not np.array_equal(self._here.theta, theta):
+            self._here = self.problem.at(theta.copy())
+        return self._here
 
     def slope(self, theta: FloatArray) -> FloatArray:
         """The gradient of the objective cell, found once where it is asked for twice."""
@@ -178,7 +185,7 @@ class _Run:
 
     def merit_slope(self, theta: FloatArray) -> FloatArray:
         """The gradient of what is minimised."""
-        return self.problem.weight(self.problem.at(theta).rmse) * self.slope(theta)
+        return self.problem.weight(self.at(theta).rmse) * self.slope(theta)
 
     def after_iteration(self, xk: FloatArray) -> None:
         """Note the point, and stop where Solver would."""
@@ -187,12 +194,14 @@ class _Run:
             raise _Stop(0)
         if code is not None:
             raise _Stop(code)
+        if np.isnan(self._worst(self.monitor.theta)):
+            raise _Stop(9)
         if self._fruitless > _PATIENCE:
             raise _Stop(5)
 
     def note(self, theta: FloatArray) -> int | None:
         """Add a row to the trace."""
-        rmse = self.problem.at(theta).rmse
+        rmse = self.at(theta).rmse
         is_feasible = self.is_feasible(theta)
         missed = 0.0 if is_feasible else self._worst(theta)
         rank = (missed, self.problem.merit(rmse))
@@ -208,16 +217,32 @@ class _Run:
         """Make the best point the last row's."""
         if self._best is not None and not np.array_equal(self._best[1], self.monitor.theta):
             theta = self._best[1]
-            self.monitor.settle(theta, self.problem.at(theta).rmse, self.norm(theta))
+            self.monitor.settle(theta, self.at(theta).rmse, self.norm(theta))
 
     def verdict(self, code: int) -> int:
         """The result code at the end of a run that nobody stopped."""
         theta = self.monitor.theta
+        if np.isnan(self._worst(theta)):
+            return 9
         if not self.is_feasible(theta):
             return 5
-        if self.problem.is_reached(self.monitor.rmse) or self.norm(theta) <= _OPTIMALITY_TOLERANCE:
+        if self.problem.is_reached(self.monitor.rmse):
+            return 0
+        if self.norm(theta) <= OPTIMALITY_TOLERANCE and self._pushes_outwards(theta):
             return 0
         return 4 if self._runs_away(theta) else code
+
+    def _pushes_outwards(self, theta: FloatArray) -> bool:
+        """Whether every active limit holds the merit back, as at a minimum it must."""
+        slope = self.problem.weight(self.at(theta).rmse) * self.slope(theta)
+        lambdas = multipliers(self.found, theta, slope, self._held(theta), self.precision)[1]
+        for limit, weights in zip(self.found, lambdas, strict=True):
+            values = limit.values(theta)
+            at_upper = np.abs(values - limit.upper) < np.abs(values - limit.lower)
+            inwards = np.where(at_upper, weights, -weights)[limit.lower != limit.upper]
+            if (inwards > OPTIMALITY_TOLERANCE).any():
+                return False
+        return True
 
     def _runs_away(self, theta: FloatArray) -> bool:
         """Whether the merit falls without end where no constraint is in the way."""
@@ -236,7 +261,7 @@ class _Run:
         return self._worst(theta) <= self.precision
 
     def _worst(self, theta: FloatArray) -> float:
-        return max(float(limit.violation(theta).max(initial=0.0)) for limit in self.found)
+        return float(np.max([limit.violation(theta).max(initial=0.0) for limit in self.found]))
 
     def _at_bounds(self, theta: FloatArray) -> tuple[BoolArray, BoolArray]:
         """Which variables stand at their lower, and which at their upper bound."""
@@ -253,7 +278,7 @@ class _Run:
 
     def norm(self, theta: FloatArray) -> float:
         """The largest entry of the reduced gradient along which a variable may move."""
-        downhill = -self.problem.weight(self.problem.at(theta).rmse) * self.reduced_gradient(theta)
+        downhill = -self.problem.weight(self.at(theta).rmse) * self.reduced_gradient(theta)
         at_lower, at_upper = self._at_bounds(theta)
         stuck = (at_lower & (downhill < 0)) | (at_upper & (downhill > 0))
         return float(np.abs(downhill[~stuck]).max(initial=0.0))
@@ -282,7 +307,7 @@ def _part(limit: Limit, kind: str, on: BoolArray, sign: float, bound: FloatArray
 
 def _active(limit: Limit, theta: FloatArray, precision: float) -> BoolArray:
     values = limit.values(theta)
-    reach = 10 * precision * np.maximum(1.0, np.abs(values))
+    reach = min(10 * precision, _NEAREST) * np.maximum(1.0, np.abs(values))
     return (values <= limit.lower + reach) | (values >= limit.upper - reach)
 
 

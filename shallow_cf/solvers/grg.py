@@ -43,11 +43,9 @@ from shallow_cf.solvers import constrained
 from shallow_cf.solvers.monitor import Monitor
 from shallow_cf.solvers.multistart import multistart
 from shallow_cf.solvers.options import SolverOptions, draw_start
-from shallow_cf.solvers.problem import Point, Problem
+from shallow_cf.solvers.problem import OPTIMALITY_TOLERANCE, Point, Problem
 from shallow_cf.solvers.result import MESSAGES, Callback, SolverResult, check_start
 
-#: Largest entry of the reduced gradient that counts as zero (stars per unit): code 0.
-_OPTIMALITY_TOLERANCE = 1e-6
 #: Above this many variables the matrix H gives way to conjugate gradients.
 _MAX_NEWTON_VARIABLES = 2000
 #: Halvings (or doublings) of a step before the search along a line is given up.
@@ -149,10 +147,14 @@ def _run(
     problem: Problem, theta: FloatArray, refusal: int | None, monitor: Monitor
 ) -> tuple[int, FloatArray | None]:
     """The result code and the reduced gradient at the end, None where there is none."""
-    here = problem.at(theta if refusal is not None else problem.project(theta))
+    here = problem.at(theta)
     if refusal is not None or not math.isfinite(here.rmse):
         monitor.note(here.theta, here.rmse)
         return (9 if refusal is None else refusal), None
+    within = problem.project(theta)
+    if not np.array_equal(within, theta):  # the first step leads into the bounds
+        monitor.note(here.theta, here.rmse)
+        here = problem.at(within)
     if any(not constraint.is_bound for constraint in problem.options.constraints):
         return constrained.minimise(problem, here, monitor)
     return _minimise(problem, here, monitor)
@@ -169,7 +171,7 @@ def _minimise(problem: Problem, here: Point, monitor: Monitor) -> tuple[int, Flo
             free = problem.free(here.theta, uphill)
             norm = float(np.abs(slope[free]).max(initial=0.0))
             code = monitor.note(here.theta, here.rmse, norm)
-            if problem.is_reached(here.rmse) or norm <= _OPTIMALITY_TOLERANCE:
+            if problem.is_reached(here.rmse) or norm <= OPTIMALITY_TOLERANCE:
                 return 0, slope
             if code is not None:
                 return code, slope

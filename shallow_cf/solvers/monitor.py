@@ -52,7 +52,7 @@ class Monitor:
         self.callback = callback
         self.started = time.perf_counter()
         self.trace: list[TraceRow] = []
-        self._reference, self._quiet = math.inf, 0
+        self._reference, self._quiet = math.nan, 0
 
     @property
     def seconds(self) -> float:
@@ -101,6 +101,10 @@ class Monitor:
         if self.max_time is not None and row["seconds"] >= self.max_time:
             return 10
         return None
+
+    def begin_again(self) -> None:
+        """Forget how quiet the run was, as another objective is minimised from here on."""
+        self._reference, self._quiet = math.nan, 0
 
     def settle(self, theta: FloatArray, rmse: float, gradient_norm: float) -> None:
         """Make another point, the best of the run, that of the last row."""

@@ -30,6 +30,9 @@ _UNSEEN = 0.01
 #: Ends whose objectives differ by less than this, relatively, count as one optimum.
 _SAME = 1e-3
 
+#: Result codes of searches that end nowhere.
+_FAILED = (5, 9)
+
 LocalSolve = Callable[[Parameters, Any], SolverResult]
 
 
@@ -74,6 +77,7 @@ def multistart(
     # A child of the seed's generator, which may have drawn the first start already.
     (rng,) = np.random.default_rng(options.random_seed or random_state).spawn(1)
     local = replace(options, multistart=False)
+    is_value_wanted = getattr(options, "to", "min") == "value_of"
     runs: list[SolverResult] = []
     trace: list[TraceRow] = []
     code: int | None = None
@@ -85,7 +89,10 @@ def multistart(
         return solve(start, replace(settings, **left))
 
     def best() -> SolverResult:
-        return min(runs, key=lambda run: _order(merit(run.rmse_after)))
+        return min(runs, key=lambda run: (run.code in _FAILED, _order(merit(run.rmse_after))))
+
+    def kept() -> list[SolverResult]:
+        return [run for run in runs if run.code not in _FAILED]
 
     def note() -> TraceRow:
         seconds = time.perf_counter() - began
@@ -102,7 +109,9 @@ def multistart(
             code = runs[-1].code  # no other start would change that
         elif callback is not None and _is_stopped(callback, row):
             code = 6
-        elif unseen_share([merit(run.rmse_after) for run in runs]) < _UNSEEN:
+        elif is_value_wanted and runs[-1].code == 0:
+            code = 0
+        elif unseen_share([merit(run.rmse_after) for run in kept()]) < _UNSEEN:
             code = 17
         if code is not None:
             break

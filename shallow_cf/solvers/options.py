@@ -93,11 +93,27 @@ class Constraint:
                 )
             object.__setattr__(self, "cells", matrix)
         check_choice("relation", self.relation, RELATIONS)
-        value = np.asarray(self.value, np.float64)
+        try:
+            value = np.asarray(self.value, np.float64)
+        except (TypeError, ValueError):
+            raise TypeError(f"`value` must be a number or an array, got {self.value!r}") from None
         nothing = {"<=": np.inf, ">=": -np.inf}.get(self.relation, np.nan)
         if not (np.isfinite(value) | (value == nothing)).all():
             raise ValueError(f"`value` for {self.relation} must be finite, got {self.value!r}")
         object.__setattr__(self, "value", float(value) if value.ndim == 0 else value)
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Constraint):
+            return NotImplemented
+        ours, theirs = self.cells, other.cells
+        if isinstance(ours, np.ndarray) and isinstance(theirs, np.ndarray):
+            same = np.array_equal(ours, theirs)
+        else:
+            same = type(ours) is type(theirs) and ours == theirs
+        return same and self.relation == other.relation and np.array_equal(self.value, other.value)
+
+    def __hash__(self) -> int:
+        return hash((self.label, self.relation))
 
     def __str__(self) -> str:
         value = (
@@ -188,7 +204,8 @@ class SolverOptions(MultistartOptions):
         super().__post_init__()
         check_choice("to", self.to, TARGETS)
         check_number("value", self.value, 0.0)
-        constraints = tuple(self.constraints)
+        one = isinstance(self.constraints, Constraint)
+        constraints = (self.constraints,) if one else tuple(self.constraints)
         for constraint in constraints:
             if not isinstance(constraint, Constraint):
                 raise TypeError(f"`constraints` must hold Constraint objects, got {constraint!r}")

@@ -13,6 +13,9 @@ from shallow_cf.ratings import Ratings
 from shallow_cf.solvers.options import SolverOptions, variable_bounds
 from shallow_cf.solvers.table import Table
 
+#: Largest entry of the reduced gradient that counts as zero (stars per unit): code 0.
+OPTIMALITY_TOLERANCE = 1e-6
+
 
 class Point(NamedTuple):
     """A point, how far along the line searched it lies, and what is found there."""

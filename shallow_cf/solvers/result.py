@@ -28,6 +28,8 @@ MESSAGES = {
     18: "All variables must have both upper and lower bounds.",
     20: "Lower and upper bounds on variables allow no feasible solution.",
 }
+#: Result codes that come without a solution.
+WITHOUT_SOLUTION = (4, 5, 9, 18, 20)
 
 
 @dataclass(frozen=True)

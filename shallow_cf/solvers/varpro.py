@@ -353,14 +353,15 @@ def _search(
     if first_penalty > options.reg:
         here, code = _descend(cells, N, first_penalty, options, monitor, is_last=False)
     if code is None:
+        monitor.begin_again()
         here, code = _descend(cells, here.N, options.reg, options, monitor)
     # A run that was stopped early may still carry the numbers of the first penalty.
     here = Projection(cells, here.N, options.reg)
     if here.phi > before:
         # The start was in a better valley than the one that the penalty led to.
-        here = Projection(cells, N, options.reg)
+        here = Projection(cells, searched(start), options.reg)
         if code in (0, 1, 2):
-            here, code = _descend(cells, N, options.reg, options, monitor)
+            here, code = _descend(cells, here.N, options.reg, options, monitor)
     found = here.parameters()
     return (found if options.reg > 0 else balanced(found)), 1 if code is None else code
 
@@ -388,6 +389,8 @@ def _descend(
             code = monitor.note(here.N, here.rmse, norm)
             if norm <= _OPTIMALITY_TOLERANCE:
                 return here, 0 if is_last else None
+            if code == 1 and not is_last:
+                return here, None
             if code is not None:
                 return here, code
             there, damping = _step(here, g, damping, options.hessian, is_free)

@@ -31,15 +31,20 @@ def solver_options(book: WorkbookModel) -> SolverOptions:
     Returns
     -------
     SolverOptions
-        Constraints on embeddings and biases are bounds; those on predictions hold where
-        there is a rating, since the other prediction cells show 0.
+        Constraints on embeddings and biases are bounds, and so is it that a number not
+        among the changing cells stays as it is. Constraints on predictions hold where the
+        cells show predictions: if those without a rating show 0, only where there is one;
+        if they show the sum of the biases, it holds for that.
 
     Raises
     ------
     WorkbookError
-        If a setting is no number or out of its range, or a constraint is not on
-        embeddings, biases or predictions, or its other side is not a number.
+        If a setting is no number or out of its range, the objective is another cell than
+        the error of the predictions, the changing cells are others than embeddings and
+        biases, or a constraint is not on those or predictions, or its other side is not
+        a number.
     """
+    _check_objective(book)
     settings: dict[str, Any] = {
         "to": _TARGETS.get(_whole(book, "solver_typ", 2) or 2, "min"),
         "non_negative": _whole(book, "solver_neg", 2) == 1,
@@ -61,7 +66,7 @@ def solver_options(book: WorkbookModel) -> SolverOptions:
         options = SolverOptions(**{name: v for name, v in settings.items() if v is not None})
     except ValueError as error:
         raise WorkbookError(f"{book.sheet}, Solver's options: {error}") from error
-    return replace(options, constraints=tuple(_constraints(book)))
+    return replace(options, constraints=(*_kept(book), *_constraints(book)))
 
 
 def _text(book: WorkbookModel, name: str) -> str | None:
@@ -109,6 +114,53 @@ def _wanted(book: WorkbookModel, value: float) -> float:
     return book.objective_formula.rmse(value, book.ratings.n_ratings)
 
 
+def _blocks(book: WorkbookModel, text: str | None) -> list[Block] | None:
+    """The blocks that a text names, if each of its parts is one of this sheet."""
+    parts = [part.strip() for part in (text or "").split(",")]
+    sheets = {part.rpartition("!")[0].strip("'") for part in parts}
+    blocks = list(reference_cells(text or ""))
+    return blocks if len(blocks) == len(parts) and sheets <= {"", book.sheet} else None
+
+
+def _check_objective(book: WorkbookModel) -> None:
+    text = _text(book, "solver_opt")
+    named = _blocks(book, text)
+    if named and named != [book.layout.loss]:
+        raise WorkbookError(
+            f"{book.sheet}: Solver's objective is {text}, not the cell that computes the error "
+            "of the predictions"
+        )
+
+
+def _kept(book: WorkbookModel) -> list[Constraint]:
+    """Bounds that hold the numbers that are not among the changing cells."""
+    text = _text(book, "solver_adj")
+    changing = _blocks(book, text)
+    if changing is None:  # none stored, or damaged by another program: all change
+        return []
+    found, covered = [], 0
+    for name, place in _variables(book.layout).items():
+        moves = np.any([_inside(place, block) for block in changing], axis=0)
+        covered += int(moves.sum())
+        if not moves.all():
+            value = getattr(book.parameters, name)
+            stays = ~_like_parameters(name, moves, value.shape)
+            found += [
+                Constraint(name, side, np.where(stays, value, free))
+                for side, free in (("<=", np.inf), (">=", -np.inf))
+            ]
+    if covered != sum(math.prod(block.shape) for block in changing):
+        raise WorkbookError(
+            f"{book.sheet}: not all of Solver's changing cells {text} are embeddings or biases"
+        )
+    return found
+
+
+def _like_parameters(name: str, cells: Any, shape: tuple[int, ...]) -> Any:
+    """A table of the sheet turned as `Parameters` hold it: the sheet's items are columns."""
+    return (cells.T if name == "item_factors" else cells).reshape(shape)
+
+
 def _constraints(book: WorkbookModel) -> list[Constraint]:
     found = []
     for number in range(1, (_whole(book, "solver_num", 0) or 0) + 1):
@@ -120,10 +172,10 @@ def _constraints(book: WorkbookModel) -> list[Constraint]:
         try:
             value = float(right or "")
         except ValueError:
-            raise WorkbookError(
-                f"{where}: the right side must be a number, got {right!r}"
-            ) from None
-        blocks = list(reference_cells(left or ""))
+            value = math.nan
+        if not math.isfinite(value):
+            raise WorkbookError(f"{where}: the right side must be a number, got {right!r}")
+        blocks = _blocks(book, left) or []
         covered = sum(math.prod(block.shape) for block in blocks)
         parts = [c for block in blocks for c in _on_block(book, block, relation, value, where)]
         if not blocks or sum(count for count, _ in parts) != covered:
@@ -136,30 +188,21 @@ def _on_block(
     book: WorkbookModel, block: Block, relation: str, value: float, where: str
 ) -> list[tuple[int, list[Constraint]]]:
     """Cells covered and the constraints on them, for each of the sheet's parts in a block."""
-    layout = book.layout
     parts = []
-    for name, place in _places(layout).items():
+    for name, place in _variables(book.layout).items():
         inside = _inside(place, block)
-        if not inside.any():
-            continue
-        on = inside.T if name == "item_factors" else inside
-        if name == "predictions":
-            on = _rated(book, inside, relation, value, where)[None]
-            name = "rated_predictions"
-        elif name.endswith("_bias"):
-            on = inside.ravel()
-        else:
-            on = on.reshape(-1, layout.n_factors)
-        parts.append((int(inside.sum()), _with_value(name, relation, value, on)))
+        if inside.any():
+            on = _like_parameters(name, inside, getattr(book.parameters, name).shape)
+            parts.append((int(inside.sum()), _with_value(name, relation, value, on)))
+    inside = _inside(book.layout.predictions, block)
+    if inside.any():
+        found = _on_predictions(book, inside, relation, value, where)
+        parts.append((int(inside.sum()), found))
     return parts
 
 
-def _places(layout: Layout) -> dict[str, Block]:
-    places = {
-        "user_factors": layout.user_factors,
-        "item_factors": layout.item_factors,
-        "predictions": layout.predictions,
-    }
+def _variables(layout: Layout) -> dict[str, Block]:
+    places = {"user_factors": layout.user_factors, "item_factors": layout.item_factors}
     if layout.bias_blocks is not None:
         places["user_bias"], places["item_bias"] = layout.bias_blocks
     return places
@@ -174,23 +217,40 @@ def _inside(place: Block, block: Block) -> Any:
     return down[:, None] & across
 
 
-def _rated(book: WorkbookModel, inside: Any, relation: str, value: float, where: str) -> Any:
-    """Which ratings' predictions are meant; the cells without a rating must agree already."""
-    shown = book.layout.shown_in_blanks(book.parameters)
+def _on_predictions(
+    book: WorkbookModel, inside: Any, relation: str, value: float, where: str
+) -> list[Constraint]:
+    """Constraints on prediction cells; those without a rating may show something else."""
+    blanks = book.layout.blanks
+    if blanks == "prediction":
+        return _with_value("predictions", relation, value, inside)
+    u, i = book.ratings.user_idx, book.ratings.item_idx
     blank = inside.copy()
-    blank[book.ratings.user_idx, book.ratings.item_idx] = False
-    agrees = {"<=": shown <= value, ">=": shown >= value, "=": shown == value}[relation]
-    if book.layout.blanks == "zero" and (blank & ~agrees).any():
+    blank[u, i] = False
+    zero_agrees = {"<=": value >= 0, ">=": value <= 0, "=": value == 0}[relation]
+    if blanks == "zero" and blank.any() and not zero_agrees:
         raise WorkbookError(
             f"{where}: prediction cells without a rating show 0, which is not {relation} {value:g}"
         )
-    return inside[book.ratings.user_idx, book.ratings.item_idx]
+    found = _with_value("rated_predictions", relation, value, inside[u, i])
+    if blanks == "biases" and blank.any():
+        found.append(Constraint(_sums_of_biases(book, blank), relation, value))
+    return found
+
+
+def _sums_of_biases(book: WorkbookModel, cells: Any) -> FloatArray:
+    """The matrix whose product with theta is b_u + b_i for each of the cells."""
+    place = book.parameters.unpack(np.arange(book.parameters.n_params, dtype=np.float64))
+    u, i = np.nonzero(cells)
+    matrix = np.zeros((len(u), book.parameters.n_params))
+    for bias, index in zip(place.biases or (), (u, i), strict=True):
+        matrix[np.arange(len(u)), bias[index].astype(int)] = 1.0
+    return matrix
 
 
 def _with_value(name: str, relation: str, value: float, on: Any) -> list[Constraint]:
     if on.all():
         return [Constraint(name, relation, value)]
-    on = on.ravel() if name == "rated_predictions" else on
     sides = ("<=", ">=") if relation == "=" else (relation,)
     return [Constraint(name, side, _where(on, value, side)) for side in sides]
 
