@@ -265,6 +265,10 @@ def _add_solver(parser: argparse.ArgumentParser) -> None:
         help="search from many random starts and keep the best end",
     )  # fmt: skip
     dialog.add_argument(
+        "--require-bounds", action=argparse.BooleanOptionalAction,
+        help="refuse a multistart unless all variables have bounds",
+    )  # fmt: skip
+    dialog.add_argument(
         "--population-size", type=int, metavar="N", help="most starts of a multistart"
     )
 

@@ -58,6 +58,7 @@ _DEMO_RUNS = {
 _SOLVER_ARGUMENTS = (
     "to", "value", "non_negative", "convergence", "precision", "derivatives", "search",
     "use_automatic_scaling", "max_time", "iterations", "multistart", "population_size",
+    "require_bounds",
 )  # fmt: skip
 
 

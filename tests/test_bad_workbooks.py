@@ -1172,3 +1172,13 @@ def test_damaged_archives_are_read_or_refused_but_never_crash(tmp_path_factory, 
     path.write_bytes(content)
     with one_clear_line():
         scf.read_workbook(path)
+
+
+def test_an_archive_of_a_later_zip_version(small_book):
+    # Python's zipfile raises NotImplementedError there, no BadZipFile.
+    content = bytearray(small_book.read_bytes())
+    central = content.index(b"PK\x01\x02")
+    content[central + 6] = 99  # "version needed to extract" of the first part: 9.9
+    small_book.write_bytes(content)
+    with pytest.raises(scf.WorkbookError, match=r"is not an .xlsx workbook$"):
+        scf.read_workbook(small_book)

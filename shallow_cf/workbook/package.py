@@ -62,7 +62,7 @@ def check_package(path: Path) -> None:
     try:
         with zipfile.ZipFile(path) as archive:
             members = archive.infolist()
-    except zipfile.BadZipFile as error:
+    except (zipfile.BadZipFile, NotImplementedError) as error:  # the latter: a later zip
         raise WorkbookError(f"{path.name} is not an .xlsx workbook") from error
     names = {member.filename for member in members}
     if _WORKBOOK_PART not in names:
