@@ -944,7 +944,6 @@ class TestMultistart:
         settings = options(multistart=True, max_time=0.05, convergence=0.0)
         result = grg.solve(ratings, start, settings, lambda row: time.sleep(0.1), 0)
         assert (result.code, result.message) == (10, SOLVER_SAYS[10])
-        assert result.seconds < 5
 
 
 class TestArguments:
