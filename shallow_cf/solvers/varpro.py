@@ -38,19 +38,19 @@ Second derivatives. Differentiating (10): dc_i = dv_i without its entry for b_i,
 
 Every step solves (H + mu I) d = -gradient, mu falling after a success and growing after a
 failure (Levenberg 1944, Marquardt 1963). With (12') that is the method of the papers; (12)
-costs the same here, as all of it comes from the same small products, and needs a tenth of
-the steps on the lesson's table. P A' for an invertible matrix A describes the same
-predictions as P, so without penalty P is made orthonormal again after each step and the
-step is kept from leading along the old P (Ruhe and Wedin 1980, "Algorithms for separable
-nonlinear least squares problems", SIAM Review 22(3), treat the family of such methods);
-with biases P is also centred and b_u made orthogonal to it, since what P and b_i can say
-need not be said by b_u.
+costs the same here, as all of it comes from the same small products, and needs a fifth of
+the steps on the lesson's table, with biases a fifteenth. P T and Q T^-1' describe the same
+predictions for every invertible T, so without penalty P is made orthonormal again after
+each step and the step is kept from leading along the old P (Ruhe and Wedin 1980,
+"Algorithms for separable nonlinear least squares problems", SIAM Review 22(3), treat the
+family of such methods); with biases P is also centred and b_u made orthogonal to it, since
+what P and b_i can say need not be said by b_u.
 
-The first steps are taken with a penalty of about one standard deviation of the ratings.
-Its minimum is that of a convex function, the squared error plus lambda times the nuclear
-norm of P Q' (Srebro, Rennie and Jaakkola 2004, "Maximum-margin matrix factorization"),
-wherever that has no more than n_factors factors, so the search enters the final problem
-from one side and not from wherever it was started.
+The first steps are taken with a penalty, 1.4 standard deviations of the ratings. Its
+minimum is that of a convex function, the squared error plus lambda times the nuclear norm
+of P Q' (Srebro, Rennie and Jaakkola 2004, "Maximum-margin matrix factorization"), wherever
+that has no more than n_factors factors, so the search enters the final problem from one
+side and not from wherever it was started.
 """
 
 from __future__ import annotations
