@@ -328,7 +328,7 @@ def _demo_data(result: SolverResult) -> dict[str, Any]:
 
 def _plural(step: str) -> str:
     """What a solver's steps are called: epochs, iterations or searches."""
-    return f"{step}es" if step.endswith("h") and step != "epoch" else f"{step}s"
+    return {"search": "searches"}.get(step, f"{step}s")
 
 
 def _demo_line(title: str, result: SolverResult) -> str:
