@@ -12,6 +12,7 @@ Derivatives of the cells with respect to the variables:
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -86,19 +87,22 @@ def minimise(problem: Problem, here: Point, monitor: Monitor) -> tuple[int, Floa
     run = _Run(problem, found, monitor)
     run.note(here.theta)
     try:
-        outcome = optimize.minimize(  # type: ignore[call-overload]
-            lambda theta: run.at(theta).merit,
-            here.theta,
-            jac=run.merit_slope,
-            method="SLSQP",
-            bounds=optimize.Bounds(problem.lower, problem.upper),
-            constraints=[part for limit in found for part in _in_scipys_words(limit)],
-            callback=run.after_iteration,
-            # When to stop is the monitor's to say.
-            options={"ftol": 1e-15, "maxiter": np.iinfo(np.int32).max},
-        )
+        with warnings.catch_warnings():
+            # Older scipys say so when rounding leads a point out of its bounds.
+            warnings.filterwarnings("ignore", "Values in x were outside bounds", RuntimeWarning)
+            outcome = optimize.minimize(  # type: ignore[call-overload]
+                lambda theta: run.at(theta).merit,
+                here.theta,
+                jac=run.merit_slope,
+                method="SLSQP",
+                bounds=optimize.Bounds(problem.lower, problem.upper),
+                constraints=[part for limit in found for part in _in_scipys_words(limit)],
+                callback=run.after_iteration,
+                # When to stop is the monitor's to say.
+                options={"ftol": 1e-15, "maxiter": np.iinfo(np.int32).max},
+            )
         run.note(problem.project(outcome.x))
-        code = 2
+        code = 1 if outcome.success else 2
     except _Stop as stop:
         code = stop.code
     except KeyboardInterrupt:
