@@ -564,6 +564,17 @@ class TestTheDialogInTheWorkbook:
         assert all(row["Cell Value"] <= float(row["Formula"].split("=")[1]) + 1e-6 for row in rows)
         assert any(row["Status"] == "Binding" for row in rows)
 
+    def test_a_limit_that_stands_in_a_cell(self, book):
+        # $E$2 holds a rating of the first user, or nothing: then it is refused (below).
+        rated = next((u, i) for u, i, _ in book.rated())
+        address = f"${'EFGHI'[rated[1]]}${2 + rated[0]}"
+        limit = book.ratings[rated[0]][rated[1]]
+        solver_names(
+            "book.xlsx", num="1", lhs1="dotprod!$B$13:$C$18", rel1="3", rhs1=f"dotprod!{address}"
+        )
+        ok("solve", "book.xlsx", "-o", "out.xlsx", *QUICK)
+        assert min(map(min, Sheet("out.xlsx", "dotprod", 6, 5, 2).P)) >= limit
+
     def test_changing_cells(self, book):
         # Only the users' embeddings are variables: the movies' stay as they are.
         solver_names("book.xlsx", adj="dotprod!$B$13:$C$18")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 import math
 import os
+import re
 import sys
 import warnings
 from dataclasses import dataclass, field, replace
@@ -55,7 +56,8 @@ class WorkbookModel:
         What the objective cell computes; None if it is not understood.
     solver_names : dict of str to str
         The sheet's Solver model as it stands in the file, see
-        `shallow_cf.workbook.solver_options`.
+        `shallow_cf.workbook.solver_options`; but where the right side of a constraint is a
+        cell of this sheet with a number in it, that number.
     """
 
     path: Path
@@ -262,8 +264,19 @@ def _model(path: Path, grid: _Grid) -> WorkbookModel | None:
         stored_predictions=_stored(grid, layout.predictions),
         layout=layout,
         objective_formula=objective_formula,
-        solver_names=grid.solver_names,
+        solver_names={name: _resolved(grid, name) for name in grid.solver_names},
     )
+
+
+def _resolved(grid: _Grid, name: str) -> str:
+    """The text of a Solver name; of a right side that is one cell, the number in it."""
+    text = grid.solver_names[name]
+    cell = re.fullmatch(r"=?(?:(.+)!)?(\$?[A-Z]{1,3}\$?[1-9]\d*)", text.strip())
+    if not name.startswith("solver_rhs") or cell is None:
+        return text
+    value = grid.values.get(cell_position(cell[2].replace("$", "")))
+    is_here = (cell[1] or grid.name).strip("'") == grid.name
+    return repr(float(value)) if is_here and _is_number(value) else text
 
 
 def _is_number(value: Any) -> TypeGuard[float]:
