@@ -31,18 +31,18 @@ def solver_options(book: WorkbookModel) -> SolverOptions:
     Returns
     -------
     SolverOptions
-        Constraints on embeddings and biases are bounds, and so is it that a number not
-        among the changing cells stays as it is. Constraints on predictions hold where the
-        cells show predictions: if those without a rating show 0, only where there is one;
-        if they show the sum of the biases, it holds for that.
+        Constraints on embeddings and biases are bounds; numbers that are not among the
+        changing cells are held by bounds, too. Constraints on predictions hold for what the
+        cells show: if those without a rating show 0, that has to agree already; if they
+        show the sum of the biases, the constraint is on that.
 
     Raises
     ------
     WorkbookError
         If a setting is no number or out of its range, the objective is another cell than
         the error of the predictions, the changing cells are others than embeddings and
-        biases, or a constraint is not on those or predictions, or its other side is not
-        a number.
+        biases, or a constraint is not on those or predictions, or its right side is neither
+        a number nor one cell with a number.
     """
     _check_objective(book)
     settings: dict[str, Any] = {
