@@ -98,12 +98,12 @@ def draw(rng):
     return rng.uniform(size=START.n_params)
 
 
-def run(search, *, callback=None, random_state=0, final=None, merit=None, **options):
+def run(search, *, callback=None, random_state=0, final=None, merit=lambda rmse: rmse, **options):
     settings = SolverOptions(multistart=True, **options)
-    more = {} if merit is None else {"merit": merit}
     return multistart(
-        search, draw, START, settings, final or settings, callback, random_state, **more
-    )
+        search, draw, START, settings, final or settings, callback, random_state,
+        lambda result: merit(result.rmse_after),
+    )  # fmt: skip
 
 
 class TestStopping:
@@ -452,3 +452,16 @@ class TestTheLesson:
         options = replace(options, multistart=True)
         best = grg.solve(crosstab, start, options, random_state=1)
         assert best.rmse_after == pytest.approx(objective.rmse(crosstab, fives), rel=1e-9)
+
+
+def test_with_a_penalty_the_best_end_is_that_of_the_penalised_objective(crosstab):
+    # What is left of the error and what the numbers weigh, together: no other search ends lower.
+    options = VarproOptions(reg=4.0, multistart=True, population_size=20)
+    start = scf.Parameters.random(15, 15, 5, random_state=0)
+    result = varpro.solve(crosstab, start, options, random_state=0)
+    rng = np.random.default_rng(1)
+    for _ in range(10):
+        other = scf.Parameters.random(15, 15, 5, random_state=rng)
+        end = varpro.solve(crosstab, other, replace(options, multistart=False)).parameters
+        least = objective.half_sse(crosstab, result.parameters, 4.0)
+        assert least <= objective.half_sse(crosstab, end, 4.0) * (1 + 1e-9)

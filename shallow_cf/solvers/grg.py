@@ -103,7 +103,7 @@ def solve(
             _to_the_end(options),
             callback,
             random_state,
-            problem.merit,
+            lambda run: problem.merit(run.rmse_after),
         )
     # A value wanted of the objective is reached or not; slow progress is no end of it.
     convergence = (_to_the_end(options) if options.to == "value_of" else options).convergence

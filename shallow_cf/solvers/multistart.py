@@ -44,7 +44,7 @@ def multistart(
     final_options: Any,
     callback: Callback | None,
     random_state: int | np.random.Generator | None,
-    merit: Callable[[float], float] = lambda rmse: rmse,
+    merit: Callable[[SolverResult], float],
 ) -> SolverResult:
     """The best end of many local searches, the first from the given parameters.
 
@@ -66,7 +66,7 @@ def multistart(
     random_state : int, Generator or None
         Of the starts, where ``options.random_seed`` is 0.
     merit : callable
-        From an RMSE to a number that is the smaller the better.
+        What the searches minimise: from a SolverResult to the number at its end.
 
     Returns
     -------
@@ -89,7 +89,7 @@ def multistart(
         return solve(start, replace(settings, **left))
 
     def best() -> SolverResult:
-        return min(runs, key=lambda run: (run.code in _FAILED, _order(merit(run.rmse_after))))
+        return min(runs, key=lambda run: (run.code in _FAILED, _order(merit(run))))
 
     def kept() -> list[SolverResult]:
         return [run for run in runs if run.code not in _FAILED]
@@ -111,7 +111,7 @@ def multistart(
             code = 6
         elif is_value_wanted and runs[-1].code == 0:
             code = 0
-        elif unseen_share([merit(run.rmse_after) for run in kept()]) < _UNSEEN:
+        elif unseen_share([merit(run) for run in kept()]) < _UNSEEN:
             code = 17
         if code is not None:
             break

@@ -179,6 +179,7 @@ def solve(
             options,
             callback,
             random_state,
+            lambda run: objective.half_sse(ratings, run.parameters, options.reg),
         )
     cells = Cells.of(ratings, parameters)
     monitor = Monitor(options.convergence, options.iterations, options.max_time, callback)
