@@ -875,7 +875,9 @@ class TestMultistart:
 
         settings = options(iterations=1, multistart=True, population_size=10)
         last = options(iterations=2)
-        result = multistart.multistart(watched, draw, start, settings, last, None, 1)
+        result = multistart.multistart(
+            watched, draw, start, settings, last, None, 1, lambda end: end.rmse_after
+        )
         assert len(starts_seen) == 10 + 1
         assert starts_seen[0].equals(start)
         assert len({theta.pack().tobytes() for theta in starts_seen}) == 11  # all different
