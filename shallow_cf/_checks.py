@@ -30,6 +30,14 @@ def check_number(name: str, value: Any, minimum: float, *, above: bool = False) 
     return number
 
 
+def check_share(name: str, value: Any) -> float:
+    """Return `value` as a float from 0 to 1."""
+    number = check_number(name, value, 0.0)
+    if number > 1:
+        raise ValueError(f"`{name}` must be <= 1, got {value}")
+    return number
+
+
 def check_random_state(value: Any) -> None:
     """Refuse what is no seed: None, a whole number >= 0 or a NumPy Generator."""
     if value is None or isinstance(value, np.random.Generator):

@@ -347,11 +347,11 @@ def _solver_settings(args: Args, book: WorkbookModel) -> Any:
     for name in given:
         if name not in known:
             raise ValueError(f"`{name}` does not go with --method {args.method}")
+    stored = solver_options(book)
     if kind is SolverOptions:
         if args.seed is not None:
             given["random_seed"] = 0  # the seed on the command line counts, not the stored one
-        return replace(solver_options(book), **given)
-    stored = solver_options(book)
+        return replace(stored, **given)
     if stored.to != "min" or stored.constraints or stored.non_negative:
         raise ValueError(
             f"sheet {book.sheet}: Solver's model has constraints, or another aim than the "

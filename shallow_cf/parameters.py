@@ -196,6 +196,12 @@ class Parameters:
             start += block.size
         return Parameters(*blocks)
 
+    def places(self) -> dict[str, IntArray]:
+        """Where each number stands in theta: name of a block -> indices of its shape."""
+        names = ("user_factors", "item_factors", "user_bias", "item_bias")
+        blocks = self.unpack(np.arange(self.n_params, dtype=np.float64)).blocks()
+        return {name: block.astype(np.intp) for name, block in zip(names, blocks, strict=False)}
+
     def select(self, user_idx: IntArray, item_idx: IntArray) -> Parameters:
         """The parameters of some users and items only."""
         P, Q = self.user_factors[user_idx], self.item_factors[item_idx]

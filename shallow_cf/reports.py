@@ -159,7 +159,7 @@ def sensitivity_report(
         [address, name, value, weight]
         for limit, weights in zip(found, lambdas, strict=True)
         for (address, name), value, weight, is_limited in zip(
-            _names(limit.constraint, ratings, layout, weights.size),
+            _names(limit.constraint, ratings, result.parameters, layout, weights.size),
             limit.values(theta),
             weights,
             np.isfinite(limit.lower) | np.isfinite(limit.upper),
@@ -237,31 +237,31 @@ def _objective_cell(layout: Layout) -> tuple[str, str]:
 
 def _variables(ratings: Ratings, like: Parameters, layout: Layout) -> Iterator[_Cell]:
     """All variables in the order in which Solver lists their cells."""
-    index = like.unpack(np.arange(like.n_params, dtype=np.float64))
-    places: dict[tuple[int, int], tuple[str, float]] = {}
+    index = like.places()
+    places: dict[tuple[int, int], tuple[str, int]] = {}
 
-    def note(block: Block, r: int, c: int, name: str, number: float) -> None:
-        places[block.row + r, block.column + c] = name, number
+    def note(block: Block, r: int, c: int, name: str, number: int) -> None:
+        places[block.row + r, block.column + c] = name, int(number)
 
     for i, item in enumerate(ratings.item_ids):
         for k in range(like.n_factors):
             name = f"item {item}, factor {k + 1}"
-            note(layout.item_factors, k, i, name, index.item_factors[i, k])
+            note(layout.item_factors, k, i, name, index["item_factors"][i, k])
     for u, user in enumerate(ratings.user_ids):
         for k in range(like.n_factors):
             name = f"user {user}, factor {k + 1}"
-            note(layout.user_factors, u, k, name, index.user_factors[u, k])
-    if layout.bias_blocks is not None and index.biases is not None:
+            note(layout.user_factors, u, k, name, index["user_factors"][u, k])
+    if layout.bias_blocks is not None:
         users, items = layout.bias_blocks
         for u, user in enumerate(ratings.user_ids):
-            note(users, u, 0, f"user {user}, bias", index.biases[0][u])
+            note(users, u, 0, f"user {user}, bias", index["user_bias"][u])
         for i, item in enumerate(ratings.item_ids):
-            note(items, 0, i, f"item {item}, bias", index.biases[1][i])
+            note(items, 0, i, f"item {item}, bias", index["item_bias"][i])
     for block in layout.variable_blocks():
         for row in range(block.row, block.last_row + 1):
             for column in range(block.column, block.last_column + 1):
                 name, number = places[row, column]
-                yield _Cell(_fixed(row, column), name, int(number))
+                yield _Cell(_fixed(row, column), name, number)
 
 
 def _limits(
@@ -292,7 +292,7 @@ def _constraint_rows(
             limit = others[constraint]
             values = limit.values(theta)
             wanted = limit.upper if constraint.relation == "<=" else limit.lower
-        names = _names(constraint, ratings, layout, values.size)
+        names = _names(constraint, ratings, parameters, layout, values.size)
         for (address, name), value, bound in zip(names, values, wanted, strict=True):
             if np.isinf(bound):
                 continue
@@ -305,17 +305,13 @@ def _constraint_rows(
 
 
 def _names(
-    constraint: Constraint, ratings: Ratings, layout: Layout, n_cells: int
+    constraint: Constraint, ratings: Ratings, like: Parameters, layout: Layout, n_cells: int
 ) -> list[tuple[str, str]]:
     """Address and name of each cell of a constraint; no address where no cell shows it."""
     users, items = ratings.user_ids, ratings.item_ids
     if constraint.is_bound:
-        like = Parameters.random(
-            len(users), len(items), layout.n_factors, bias=layout.has_bias, random_state=0
-        )
         cells = {cell.place: cell for cell in _variables(ratings, like, layout)}
-        index = like.unpack(np.arange(like.n_params, dtype=np.float64))
-        places = getattr(index, str(constraint.cells)).ravel().astype(int)
+        places = like.places()[str(constraint.cells)].ravel().tolist()
         return [(cells[place].address, cells[place].name) for place in places]
     if isinstance(constraint.cells, str) and constraint.cells.endswith("predictions"):
         pairs = np.column_stack((ratings.user_idx, ratings.item_idx))

@@ -206,8 +206,9 @@ class _Run:
     def note(self, theta: FloatArray) -> int | None:
         """Add a row to the trace."""
         rmse = self.at(theta).rmse
-        is_feasible = self.is_feasible(theta)
-        missed = 0.0 if is_feasible else self._worst(theta)
+        worst = self._worst(theta)
+        is_feasible = worst <= self.precision
+        missed = 0.0 if is_feasible else worst
         rank = (missed, self.problem.merit(rmse))
         before = np.inf if self._best is None else self._best[0][0]
         # Once a point has kept all constraints, missing them on the way is no failure.
@@ -353,16 +354,12 @@ def _cells(
 def _prediction_jacobian(parameters: Parameters, u: IntArray, i: IntArray) -> FloatArray:
     """Equation (13a), (m, n_params)."""
     J = np.zeros((len(u), parameters.n_params))
-    rows = np.arange(len(u))
-    k = parameters.n_factors
-    first_item = parameters.user_factors.size
-    for column in range(k):
-        J[rows, u * k + column] = parameters.item_factors[i, column]  # (13a)
-        J[rows, first_item + i * k + column] = parameters.user_factors[u, column]  # (13a)
+    rows, places = np.arange(len(u)), parameters.places()
+    J[rows[:, None], places["user_factors"][u]] = parameters.item_factors[i]  # (13a)
+    J[rows[:, None], places["item_factors"][i]] = parameters.user_factors[u]  # (13a)
     if parameters.has_bias:
-        first_bias = first_item + parameters.item_factors.size
-        J[rows, first_bias + u] = 1.0  # (13a)
-        J[rows, first_bias + parameters.n_users + i] = 1.0  # (13a)
+        J[rows, places["user_bias"][u]] = 1.0  # (13a)
+        J[rows, places["item_bias"][i]] = 1.0  # (13a)
     return J
 
 
@@ -371,12 +368,8 @@ def _norm_jacobian(parameters: Parameters, side: str) -> FloatArray:
     factors = getattr(parameters, side)
     norms = np.linalg.norm(factors, axis=1, keepdims=True)
     slopes = np.divide(factors, norms, out=np.zeros_like(factors), where=norms > 0)  # (13b)
-    first = 0 if side == "user_factors" else parameters.user_factors.size
     J = np.zeros((len(factors), parameters.n_params))
-    k = parameters.n_factors
-    for column in range(k):
-        rows = np.arange(len(factors))
-        J[rows, first + rows * k + column] = slopes[:, column]
+    J[np.arange(len(factors))[:, None], parameters.places()[side]] = slopes
     return J
 
 

@@ -175,7 +175,7 @@ def _minimise(problem: Problem, here: Point, monitor: Monitor) -> tuple[int, Flo
                 return 0, slope
             if code is not None:
                 return code, slope
-            found = _next_point(problem, here, search, uphill)
+            found = _next_point(problem, here, search, np.where(free, uphill, 0.0), free)
             if found is None:
                 return 2, slope
             if found.rmse > _INFINITE:
@@ -191,11 +191,13 @@ def _minimise(problem: Problem, here: Point, monitor: Monitor) -> tuple[int, Flo
 
 
 def _next_point(
-    problem: Problem, here: Point, search: _Newton | _Conjugate, uphill: FloatArray
+    problem: Problem,
+    here: Point,
+    search: _Newton | _Conjugate,
+    uphill: FloatArray,
+    free: npt.NDArray[np.bool_],
 ) -> Point | None:
     """The end of a search along a line, from scratch where the direction leads nowhere."""
-    free = problem.free(here.theta, uphill)
-    uphill = np.where(free, uphill, 0.0)
     while True:
         search.restrict(free)
         d = np.where(free, search.direction(uphill), 0.0)

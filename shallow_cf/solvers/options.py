@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from shallow_cf._checks import check_choice, check_int, check_number
+from shallow_cf._checks import check_choice, check_int, check_number, check_share
 from shallow_cf.parameters import FloatArray, Parameters
 
 DERIVATIVES = ("forward", "central", "analytic")
@@ -210,9 +210,8 @@ class SolverOptions(MultistartOptions):
             if not isinstance(constraint, Constraint):
                 raise TypeError(f"`constraints` must hold Constraint objects, got {constraint!r}")
         object.__setattr__(self, "constraints", constraints)
-        for name, top in (("convergence", 1), ("precision", 1)):
-            if check_number(name, getattr(self, name), 0.0) > top:
-                raise ValueError(f"`{name}` must be <= {top}, got {getattr(self, name)}")
+        check_share("convergence", self.convergence)
+        check_share("precision", self.precision)
         check_choice("derivatives", self.derivatives, DERIVATIVES)
         check_choice("search", self.search, SEARCHES)
         check_limits(self.iterations, self.max_time)

@@ -62,7 +62,7 @@ import numpy as np
 from scipy import linalg
 
 from shallow_cf import objective
-from shallow_cf._checks import check_choice, check_number
+from shallow_cf._checks import check_choice, check_number, check_share
 from shallow_cf.parameters import FloatArray, Parameters
 from shallow_cf.ratings import Ratings
 from shallow_cf.solvers.monitor import Monitor
@@ -126,8 +126,7 @@ class VarproOptions(MultistartOptions):
         super().__post_init__()
         check_number("reg", self.reg, 0.0)
         check_choice("hessian", self.hessian, HESSIANS)
-        if check_number("convergence", self.convergence, 0.0) > 1:
-            raise ValueError(f"`convergence` must be <= 1, got {self.convergence}")
+        check_share("convergence", self.convergence)
         check_limits(self.iterations, self.max_time)
 
 
@@ -273,8 +272,8 @@ class Projection:
         self._gain = self._inverse * s  # S/(S^2 + lambda)
         t_in_L = np.einsum("iur,iu->ir", self._L, t)
         self.v = np.einsum("ir,irk->ik", self._gain * t_in_L, self._R)  # (8)
-        self.e = np.einsum("iur,ir->iu", self._L, self._gain * s * t_in_L) - t  # (2)
         self._kept_of_t = self._gain * s  # S^2/(S^2 + lambda), in A 1/G A' = L that L'
+        self.e = np.einsum("iur,ir->iu", self._L, self._kept_of_t * t_in_L) - t  # (2)
         squares = float(np.vdot(self.e, self.e))
         self.rmse = float(np.sqrt(squares / cells.rated.sum()))  # (3b)
         penalty = float(np.vdot(self.v, self.v) + np.vdot(N, N))
@@ -413,9 +412,9 @@ def _step(
     unit = float(np.abs(H[diagonal]).mean())
     if is_free:
         # No step along what P (and the column of ones) spans: it would change nothing.
-        ones = np.full(len(here.N), len(here.N) ** -0.5)
-        P = here.N[:, :-1] if here.cells.has_bias else here.N
-        basis = np.column_stack((P, ones)) if here.cells.has_bias else P
+        basis = here.N.copy()
+        if here.cells.has_bias:
+            basis[:, -1] = len(basis) ** -0.5
         H += unit * np.kron(basis @ basis.T, np.eye(here.N.shape[1]))
     while damping <= _LARGEST_DAMPING:
         damped = H.copy()

@@ -138,17 +138,15 @@ def _kept(book: WorkbookModel) -> list[Constraint]:
     changing = _blocks(book, text)
     if changing is None:  # none stored, or damaged by another program: all change
         return []
-    found, covered = [], 0
+    found: list[Constraint] = []
+    covered = 0
     for name, place in _variables(book.layout).items():
         moves = np.any([_inside(place, block) for block in changing], axis=0)
         covered += int(moves.sum())
         if not moves.all():
             value = getattr(book.parameters, name)
             stays = ~_like_parameters(name, moves, value.shape)
-            found += [
-                Constraint(name, side, np.where(stays, value, free))
-                for side, free in (("<=", np.inf), (">=", -np.inf))
-            ]
+            found += _with_value(name, "=", value, stays)
     if covered != sum(math.prod(block.shape) for block in changing):
         raise WorkbookError(
             f"{book.sheet}: not all of Solver's changing cells {text} are embeddings or biases"
@@ -240,20 +238,18 @@ def _on_predictions(
 
 def _sums_of_biases(book: WorkbookModel, cells: Any) -> FloatArray:
     """The matrix whose product with theta is b_u + b_i for each of the cells."""
-    place = book.parameters.unpack(np.arange(book.parameters.n_params, dtype=np.float64))
+    places = book.parameters.places()
     u, i = np.nonzero(cells)
     matrix = np.zeros((len(u), book.parameters.n_params))
-    for bias, index in zip(place.biases or (), (u, i), strict=True):
-        matrix[np.arange(len(u)), bias[index].astype(int)] = 1.0
+    matrix[np.arange(len(u)), places["user_bias"][u]] = 1.0
+    matrix[np.arange(len(u)), places["item_bias"][i]] = 1.0
     return matrix
 
 
-def _with_value(name: str, relation: str, value: float, on: Any) -> list[Constraint]:
+def _with_value(name: str, relation: str, value: float | FloatArray, on: Any) -> list[Constraint]:
+    """Constraints on some of the cells of a name: on the others they say nothing."""
     if on.all():
         return [Constraint(name, relation, value)]
     sides = ("<=", ">=") if relation == "=" else (relation,)
-    return [Constraint(name, side, _where(on, value, side)) for side in sides]
-
-
-def _where(on: Any, value: float, side: str) -> FloatArray:
-    return np.where(on, value, np.inf if side == "<=" else -np.inf)
+    nothing = {"<=": np.inf, ">=": -np.inf}
+    return [Constraint(name, side, np.where(on, value, nothing[side])) for side in sides]
