@@ -69,7 +69,7 @@ def written(*, bias):
     """The bytes of a workbook of our own."""
     with TemporaryDirectory() as folder:
         path = Path(folder) / "book.xlsx"
-        scf.write_workbook(path, small_ratings(), small_parameters(bias=bias))
+        scf.write_workbook(path, small_ratings(), small_parameters(bias=bias), sheets=())
         return path.read_bytes()
 
 
@@ -623,10 +623,7 @@ def test_formulas_of_a_whole_user_or_item_overwritten_by_numbers(small_book, cel
 
 
 def test_a_formula_dragged_too_far_is_told(small_book):
-    extra = '<row r="15"><c r="E15"><f>IF(E6="",0,MMULT($B15:$C15,E$8:E$9))</f></c></row>'
-    edit(
-        small_book, SHEET1, lambda xml: xml.replace(b'<row r="16"', extra.encode() + b'<row r="16"')
-    )
+    set_cell(small_book, "E15", '<c {r}><f>IF(E6="",0,MMULT($B15:$C15,E$8:E$9))</f></c>')
     with pytest.raises(scf.WorkbookError, match=r"^dotprod!D6: user id is missing$"):
         scf.read_workbook(small_book)
 

@@ -59,7 +59,7 @@ def written(tmp_path_factory, crosstab):
         "dotprod": scf.Parameters.random(15, 15, 5, random_state=0),
         "bias": scf.Parameters.random(15, 15, 5, bias=True, random_state=0),
     }
-    scf.write_workbook(path, crosstab, *models.values())
+    scf.write_workbook(path, crosstab, *models.values(), sheets=())
     return path, models
 
 
@@ -212,7 +212,7 @@ def test_a_model_too_large_for_excels_solver_says_so(tmp_path, n_items, bias, no
     # 15 users and n items: 5 (15 + n) cells, 6 (15 + n) with biases; 200 are allowed.
     ratings, parameters = random_case(15, n_items, 5, bias=bias)
     scf.write_workbook(tmp_path / "b.xlsx", ratings, parameters)
-    sheet = openpyxl.load_workbook(tmp_path / "b.xlsx").worksheets[0]
+    sheet = openpyxl.load_workbook(tmp_path / "b.xlsx").active
     texts = [str(cell.value) for row in sheet.iter_rows() for cell in row]
     found = [text for text in texts if "at most 200" in text]
     assert bool(found) == noted
@@ -354,7 +354,6 @@ def test_a_failed_write_leaves_nothing_behind(tmp_path, crosstab):
         (np.array(["a", ""]), "id '' cannot stand in a cell"),
         (np.array(["a", "b" * 32_768]), "an id of 32768 characters cannot stand in a cell"),
         (np.array(["a", "b\x07"]), "id 'b.*' cannot stand in a cell"),
-        (np.array([1, 2**60]), "more digits than a cell can hold"),
     ],
 )
 def test_ids_that_no_cell_can_hold(tmp_path, ids, message):

@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 import re
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 
@@ -25,6 +26,7 @@ MAX_PREDICTIONS = 1_000_000
 MAX_EXACT = 2**53
 
 
+@cache
 def column_letters(column: int) -> str:
     """Letters of a column counted from 1: 1 is A, 27 is AA."""
     letters = ""
@@ -84,9 +86,17 @@ class Block:
         down = self.row <= other.row and other.last_row <= self.last_row
         return down and self.column <= other.column and other.last_column <= self.last_column
 
-    def cell(self, r: int = 0, c: int = 0) -> str:
+    def cell(self, r: int = 0, c: int = 0, *, fixed: bool = False) -> str:
         """Address of a cell of this block, counted from its top left corner at 0, 0."""
-        return cell_address(self.row + r, self.column + c)
+        return cell_address(self.row + r, self.column + c, fix_row=fixed, fix_column=fixed)
+
+    def row_block(self, r: int) -> Block:
+        """One row of this block, counted from 0."""
+        return Block(self.row + r, self.column, 1, self.n_columns)
+
+    def column_block(self, c: int) -> Block:
+        """One column of this block, counted from 0."""
+        return Block(self.row, self.column + c, self.n_rows, 1)
 
     def addresses(self) -> list[list[str]]:
         """Addresses of all cells, a list a row."""
@@ -114,6 +124,7 @@ class Layout:
     predictions : Block, (n_users, n_items)
     item_bias, user_bias : Block, (1, n_items) and (n_users, 1), or None
     loss : Block of one cell, or None where a foreign sheet has none
+    item_titles : Block, (1, n_items), above the item factors, or None
     blanks : {"zero", "biases", "prediction", "nothing"}
         What a prediction cell shows where nothing is rated: 0; the sum of the biases (the
         published workbook's ``bias`` sheet); the prediction all the same (no IF in the
@@ -129,6 +140,7 @@ class Layout:
     item_bias: Block | None = None
     user_bias: Block | None = None
     loss: Block | None = None
+    item_titles: Block | None = None
     blanks: str = "zero"
 
     @property
@@ -236,13 +248,15 @@ def block_cells(block: Block, values: FloatArray) -> dict[str, float]:
     }
 
 
-def published_layout(n_users: int, n_items: int, n_factors: int, *, bias: bool) -> Layout:
+def published_layout(
+    n_users: int, n_items: int, n_factors: int, *, bias: bool, titles: bool = False
+) -> Layout:
     """The places of the published workbook, for any size.
 
     From top to bottom: the ratings with movie ids above and user ids to the left; two
-    free rows; the movie embeddings, a column a movie; the predictions, with the user
-    embeddings to the left; the loss at the bottom right. Biases are one more row
-    above the movie embeddings and column A.
+    free rows, the second for titles; the movie embeddings, a column a movie; the
+    predictions, with the user embeddings to the left; the loss at the bottom right.
+    Biases are one more row above the movie embeddings and column A.
 
     Raises
     ------
@@ -262,6 +276,7 @@ def published_layout(n_users: int, n_items: int, n_factors: int, *, bias: bool) 
         item_bias=Block(item_top, first_item, 1, n_items) if bias else None,
         user_bias=Block(header + 1, 1, n_users, 1) if bias else None,
         loss=Block(header + n_users + 2, first_item + n_items - 1),
+        item_titles=Block(item_top - 1, first_item, 1, n_items) if titles else None,
     )
     last_row, last_column = header + n_users + 20, first_item + n_items
     too_large = last_row > _MAX_ROWS or last_column > _MAX_COLUMNS

@@ -10,18 +10,23 @@ numbers are put straight into the sheets' XML, and all else is copied as it is.
 from __future__ import annotations
 
 import codecs
+import datetime
 import math
+import os
 import posixpath
 import re
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import IO
+from xml.etree import ElementTree
 from xml.parsers import expat
 from xml.sax.saxutils import quoteattr
 
 from defusedxml import DefusedXmlException
 from defusedxml import ElementTree as SafeElementTree
+
+from shallow_cf.workbook.sheet_xml import number_text
 
 #: More than this, uncompressed, is no workbook of ours but a mistake or a zip bomb.
 _MAX_BYTES = 400 * 2**20
@@ -31,6 +36,12 @@ _MAX_PARTS = 10_000
 
 _OLE_MAGIC = b"\xd0\xcf\x11\xe0"
 _WORKBOOK_PART = "xl/workbook.xml"
+_STYLES_PART, _CORE_PART = "xl/styles.xml", "docProps/core.xml"
+_MAIN = "http://schemas.openxmlformats.org/spreadsheetml/2006/main"
+_FONT_ORDER = (
+    "b", "i", "strike", "condense", "extend", "outline", "shadow", "u", "vertAlign", "sz",
+    "color", "name", "family", "charset", "scheme",
+)  # fmt: skip
 _FULL_CALC = re.compile(rb'\sfullCalcOnLoad="(?:1|true)"')
 
 _Numbers = Mapping[str, float]
@@ -88,6 +99,67 @@ def one_line(error: BaseException) -> str:
     if isinstance(error, DefusedXmlException):
         return "it declares XML entities, as hostile files do"
     return " ".join(str(error).split()) or type(error).__name__
+
+
+def assemble(draft: IO[bytes], target: Path, cells: Mapping[str, tuple[str, bytes]]) -> None:
+    """Fill the sheets of a draft that openpyxl saved, so that equal input gives equal bytes.
+
+    Parameters
+    ----------
+    draft
+        A workbook without cells.
+    target
+        File to write.
+    cells
+        Sheet -> the range it fills, and its ``sheetData`` element.
+    """
+    created = _document_time()
+    with zipfile.ZipFile(draft) as old, zipfile.ZipFile(target, "w") as new:
+        sheets = {part: cells[sheet] for sheet, part in _sheet_parts(old).items()}
+        for name in old.namelist():
+            content = old.read(name)
+            if name in sheets:
+                content = _filled(content, *sheets[name])
+            elif name == _STYLES_PART:
+                content = _fonts_in_order(content)
+            elif name == _CORE_PART:
+                stamp = f"{created.isoformat()}Z".encode()
+                content = re.sub(rb'(?<=W3CDTF">)[^<]*', stamp, content)
+            member = zipfile.ZipInfo(name, created.timetuple()[:6])
+            member.external_attr = 0o600 << 16
+            new.writestr(member, content, zipfile.ZIP_DEFLATED, compresslevel=9)
+
+
+def _document_time() -> datetime.datetime:
+    """SOURCE_DATE_EPOCH, as reproducible builds set it, or the first day a zip file knows."""
+    first = datetime.datetime(1980, 1, 1)
+    seconds = os.environ.get("SOURCE_DATE_EPOCH", "")
+    if not seconds:
+        return first
+    if not seconds.isdecimal():
+        raise ValueError(f"SOURCE_DATE_EPOCH must be seconds since 1970, got {seconds!r}")
+    return max(first, datetime.datetime(1970, 1, 1) + datetime.timedelta(seconds=int(seconds)))
+
+
+def _filled(xml: bytes, extent: str, cells: bytes) -> bytes:
+    """A sheet's XML with its cells."""
+    dimension = f'<dimension ref="{extent}"'.encode()
+    xml = re.sub(rb'<dimension ref="[^"]*"', dimension, xml, count=1)
+    # A function, because in a replacement text backslashes would have a meaning.
+    return re.sub(rb"<sheetData ?/>|<sheetData>.*?</sheetData>", lambda _: cells, xml, count=1)
+
+
+def _fonts_in_order(xml: bytes) -> bytes:
+    """Styles with the children of every font in the order that the format prescribes.
+
+    openpyxl writes them in another one, which Microsoft's validator reports.
+    """
+    root = SafeElementTree.fromstring(xml)
+    for font in root.iter(f"{{{_MAIN}}}font"):
+        font[:] = sorted(font, key=lambda child: _FONT_ORDER.index(child.tag.rpartition("}")[2]))
+    ElementTree.register_namespace("", _MAIN)
+    ordered: bytes = ElementTree.tostring(root, encoding="utf-8", xml_declaration=True)
+    return ordered
 
 
 def patch_cells(
@@ -189,12 +261,13 @@ class _Cell:
 
     def tag(self, formula: bytes, value: float) -> bytes:
         """The element with a number as its value."""
-        # The type goes: a missing one means a number. repr() gives the shortest text that
-        # reads back as the same double; %.16g, which openpyxl writes, does not.
+        # The type goes: a missing one means a number.
         kept = "".join(f" {k}={quoteattr(v)}" for k, v in self.attributes.items() if k != "t")
         prefix = self.name[:-1]  # of the namespace, where the writer used one
         head = f"<{self.name}{kept}>".encode()
-        return head + formula + f"<{prefix}v>{float(value)!r}</{prefix}v></{self.name}>".encode()
+        return (
+            head + formula + f"<{prefix}v>{number_text(value)}</{prefix}v></{self.name}>".encode()
+        )
 
 
 class _CellFinder:

@@ -1,32 +1,106 @@
-"""The colours of the lesson, one named style for each kind of cell."""
+"""The colours of the lesson: one named style for each kind of cell, and the colour scales."""
 
 from __future__ import annotations
 
-from openpyxl.styles import Alignment, Border, Font, NamedStyle, PatternFill, Side
+from typing import Literal, NamedTuple
+
+from openpyxl.formatting.rule import ColorScale, FormatObject, Rule
+from openpyxl.styles import Alignment, Border, Color, Font, NamedStyle, PatternFill, Side
 from openpyxl.workbook import Workbook
+from openpyxl.worksheet.worksheet import Worksheet
 
 _TWO_DECIMALS = "0.00"
 _AS_TYPED = "General"
 
-#: Kind of cell -> fill, font colour, number format, bold.
+
+class _Kind(NamedTuple):
+    """How a kind of cell looks."""
+
+    fill: str | None
+    colour: str = "353535"
+    number_format: str = _AS_TYPED
+    bold: bool = False
+    align: str = "right"
+    size: int = 11
+    turned: bool = False  # 90 degrees, for titles above narrow columns
+    framed: bool = False  # the reader may change it
+    wrapped: bool = False
+
+
+#: Kind of cell -> how it looks. Lightness differs, not only hue, for printing in grey.
 KINDS = {
-    "rating": ("DCE9F7", "1F4E79", _AS_TYPED, False),  # blue
-    "prediction": ("E6DDF1", "4B2E83", _TWO_DECIMALS, False),  # purple
-    "loss": ("F4B6B6", "8B0000", "0.0000", True),  # red
-    "item embedding": ("DDEFD6", "2F5B1D", _TWO_DECIMALS, False),  # green
-    "user embedding": ("FBE3CF", "8A4507", _TWO_DECIMALS, False),  # orange
-    "label": ("E6E6E6", "353535", _AS_TYPED, True),  # grey, as published
+    "rating": _Kind("DCE9F7", "1F4E79"),  # blue
+    "prediction": _Kind("E6DDF1", "4B2E83", _TWO_DECIMALS),  # purple
+    "loss": _Kind("F4B6B6", "8B0000", "0.0000", bold=True),  # red
+    "item embedding": _Kind("DDEFD6", "2F5B1D", _TWO_DECIMALS),  # green
+    "user embedding": _Kind("FBE3CF", "8A4507", _TWO_DECIMALS),  # orange
+    "label": _Kind("E6E6E6", "353535", bold=True, align="center"),  # grey, as published
+    "title": _Kind("E6E6E6", align="center", size=9, turned=True, wrapped=True),
+    "error": _Kind("F2F2F2", "404040", _TWO_DECIMALS),
+    "residual": _Kind("F2F2F2", "404040", '0.00;-0.00;"·"'),
+    "user gradient": _Kind("FDF1E7", "8A4507", "0.0000"),
+    "item gradient": _Kind("EEF7EA", "2F5B1D", "0.0000"),
+    "difference": _Kind("F2F2F2", "404040", "0.0E+00"),
+    "one hot": _Kind("FFFFFF", "1F4E79", '0;-0;"·"', align="center"),
+    "number": _Kind(None, number_format="0.0000"),
+    "count": _Kind(None, number_format="0"),
+    "input": _Kind("FFF7C2", "000000", framed=True),  # yellow: to be changed by the reader
+    "input text": _Kind("FFF7C2", "000000", framed=True, align="left"),
+    "word": _Kind("DCE9F7", "1F4E79", align="center"),
+    "heading": _Kind(None, "1F4E79", bold=True, align="left", size=14),
+    "subheading": _Kind(None, "1F4E79", bold=True, align="left"),
+    "text": _Kind(None, align="left"),
+    "wrapped text": _Kind(None, align="left", wrapped=True),
+    "warning": _Kind(None, "8B0000", bold=True, align="left"),
 }
 
 
 def add_styles(book: Workbook) -> None:
     """Register the named styles with a workbook."""
-    edge = Side(style="thin", color="FFFFFF")
-    for name, (fill, colour, number_format, bold) in KINDS.items():
+    white, dark = Side(style="thin", color="FFFFFF"), Side(style="thin", color="7F6000")
+    for name, kind in KINDS.items():
         style = NamedStyle(name=name)
-        style.fill = PatternFill("solid", fgColor=fill)
-        style.font = Font(name="Calibri", size=11, color=colour, bold=bold)
-        style.number_format = number_format
-        style.border = Border(left=edge, right=edge, top=edge, bottom=edge)
-        style.alignment = Alignment(horizontal="center" if name == "label" else "right")
+        if kind.fill is not None:
+            style.fill = PatternFill("solid", fgColor=kind.fill)
+            edge = dark if kind.framed else white
+            style.border = Border(left=edge, right=edge, top=edge, bottom=edge)
+        style.font = Font(name="Calibri", size=kind.size, color=kind.colour, bold=kind.bold)
+        style.number_format = kind.number_format
+        style.alignment = Alignment(
+            horizontal=kind.align,
+            vertical="top" if kind.wrapped and not kind.turned else "bottom",
+            wrap_text=kind.wrapped or None,
+            text_rotation=90 if kind.turned else 0,
+        )
         book.add_named_style(style)
+
+
+def style_ids(sheet: Worksheet) -> dict[str, int]:
+    """Kind of cell -> the number by which a cell's XML refers to its style."""
+    ids, cell = {}, sheet.cell(1, 1)
+    for name in KINDS:
+        cell.style = name
+        ids[name] = cell.style_id
+    return ids
+
+
+_Stop = tuple[Literal["min", "num", "max"], float | None, str]
+#: Kind of colour scale -> where its colours stand: what, at which value, which colour.
+_SCALES: dict[str, tuple[_Stop, ...]] = {
+    "stars": (("min", None, "FFFFFF"), ("max", None, "B79FD8")),
+    "error": (("min", None, "FFFFFF"), ("max", None, "A6A6A6")),
+    "sign": (("min", None, "A9C9EA"), ("num", 0, "FFFFFF"), ("max", None, "E8964F")),
+}
+
+
+def colour_scale(kind: str) -> Rule:
+    """A conditional format whose lightness alone tells small from large.
+
+    ``stars`` goes from white to purple, ``error`` from white to grey; ``sign`` marks
+    negative numbers in light blue and positive ones in a darker orange.
+    """
+    scale = ColorScale(
+        cfvo=[FormatObject(type=place, val=value) for place, value, _ in _SCALES[kind]],
+        color=[Color(colour) for *_, colour in _SCALES[kind]],
+    )
+    return Rule(type="colorScale", colorScale=scale)

@@ -4,22 +4,37 @@ from __future__ import annotations
 
 import io
 import os
-from typing import Protocol
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol
 
 import openpyxl
 from openpyxl.workbook import Workbook
 from openpyxl.workbook.defined_name import DefinedName
+from openpyxl.worksheet.datavalidation import DataValidation
+from openpyxl.worksheet.properties import PageSetupProperties
 
 from shallow_cf import objective
+from shallow_cf._checks import check_choice
 from shallow_cf._files import whole_file
 from shallow_cf.parameters import Parameters
 from shallow_cf.ratings import Ratings
-from shallow_cf.workbook.crosstab_sheet import draw
-from shallow_cf.workbook.layout import Layout, ObjectiveFormula, block_cells, published_layout
-from shallow_cf.workbook.package import check_package, patch_cells
+from shallow_cf.solvers.result import TraceRow
+from shallow_cf.workbook.canvas import Canvas
+from shallow_cf.workbook.charts import add_chart
+from shallow_cf.workbook.layout import (
+    block_cells,
+    column_letters,
+    published_layout,
+)
+from shallow_cf.workbook.package import assemble, check_package, patch_cells
 from shallow_cf.workbook.reader import WorkbookModel
+from shallow_cf.workbook.sheet_xml import extent, sheet_data
+from shallow_cf.workbook.sheets import TEACHING_SHEETS, TEACHING_SIZE, draw_book
+from shallow_cf.workbook.sheets.answer_report import Report
+from shallow_cf.workbook.sheets.inputs import Inputs
+from shallow_cf.workbook.sheets.source import Source
 from shallow_cf.workbook.solver_model import solver_names
-from shallow_cf.workbook.styles import add_styles
+from shallow_cf.workbook.styles import add_styles, colour_scale, style_ids
 
 
 class Model(Protocol):
@@ -35,11 +50,16 @@ def write_workbook(
     ratings: Ratings,
     *models: Parameters | Model,
     overwrite: bool = False,
+    sheets: Sequence[str] | None = None,
+    titles: Mapping[Any, str] | None = None,
+    runs: Mapping[str, Sequence[TraceRow]] | None = None,
+    reports: Sequence[Report] = (),
 ) -> None:
     """Write ratings and embeddings as a live .xlsx workbook.
 
     A model without biases becomes the sheet ``dotprod``, one with biases the sheet
-    ``bias``, each laid out as in the published workbook and with a Solver model.
+    ``bias``, each laid out as in the published workbook and with a Solver model. Further
+    sheets explain it, see `TEACHING_SHEETS`.
 
     Parameters
     ----------
@@ -50,6 +70,17 @@ def write_workbook(
         items than the ratings.
     overwrite : bool
         Whether a file that stands there may be replaced.
+    sheets : sequence of str, optional
+        Which of `TEACHING_SHEETS` to add; by default all for up to 30 users and 30 items,
+        none for more. ``history`` and ``answer_report`` are there only when there is
+        something to show.
+    titles : mapping of item id to str, optional
+        Shown beside the ids; an item without a title shows its id.
+    runs : mapping of str to sequence of dict, optional
+        Name of a run -> its trace (`SolverResult.trace`), for ``history``; by default the
+        runs of the fitted models.
+    reports : sequence of Report, optional
+        For ``answer_report``, see `shallow_cf.answer_report`.
 
     Raises
     ------
@@ -57,36 +88,101 @@ def write_workbook(
         If `path` exists and `overwrite` is false.
     ValueError
         If models and ratings do not fit together, the table is too large for a
-        worksheet, or an id cannot stand in a cell.
+        worksheet, or an id or title cannot stand in a cell.
     """
+    sources = _sources(ratings, models, titles)
+    is_small = max(ratings.n_users, ratings.n_items) <= TEACHING_SIZE
+    wanted = (TEACHING_SHEETS if is_small else ()) if sheets is None else sheets
+    for sheet in wanted:
+        check_choice("sheets", sheet, TEACHING_SHEETS)
+    traces = _traces(models) if runs is None else runs
+    canvases = draw_book(sources, wanted, Inputs(), traces, reports)
+    with whole_file(path, overwrite=overwrite) as temporary:
+        draft, cells = _draft(canvases, sources)
+        assemble(draft, temporary, cells)
+
+
+def _sources(
+    ratings: Ratings, models: Sequence[Parameters | Model], titles: Mapping[Any, str] | None
+) -> list[Source]:
+    """The sheets of the models, the one without biases first."""
     if not models:
         raise ValueError("a workbook needs at least one model")
-    book = openpyxl.Workbook()
-    book.remove(book.worksheets[0])
-    book.properties.creator = "shallow_cf"
-    add_styles(book)
-    numbers: dict[str, dict[str, float]] = {}
-    results: dict[str, dict[str, float]] = {}
+    shown = None
+    if titles is not None:
+        shown = tuple(str(titles.get(item) or item) for item in ratings.item_ids.tolist())
+    sources: dict[str, Source] = {}
     for model in models:
         parameters = model if isinstance(model, Parameters) else model.parameters_for(ratings)
         objective.check_fit(ratings, parameters)
         if not parameters.is_finite():
             raise ValueError("the parameters hold NaN or infinity, which no cell can hold")
         sheet = "bias" if parameters.has_bias else "dotprod"
-        if sheet in numbers:
+        if sheet in sources:
             raise ValueError(f"two models for the sheet {sheet!r}: give one with and one without")
         layout = published_layout(
-            ratings.n_users, ratings.n_items, parameters.n_factors, bias=parameters.has_bias
-        )
-        _add_sheet(book, sheet, layout, ratings, parameters)
-        numbers[sheet] = layout.parameter_cells(parameters) | _rating_cells(layout, ratings)
-        results[sheet] = _result_cells(layout, ObjectiveFormula(), ratings, parameters)
-    # The last one is what opens, and what `read_workbook` takes if it is not told a sheet.
-    book.active = len(book.worksheets) - 1
+            ratings.n_users, ratings.n_items, parameters.n_factors,
+            bias=parameters.has_bias, titles=shown is not None,
+        )  # fmt: skip
+        sources[sheet] = Source(sheet, layout, ratings, parameters, shown)
+    return [sources[name] for name in ("dotprod", "bias") if name in sources]
+
+
+def _traces(models: Sequence[Parameters | Model]) -> dict[str, Sequence[TraceRow]]:
+    """The runs of fitted models, by the name of their sheet."""
+    found = {}
+    for model in models:
+        result = getattr(model, "result_", None)
+        if result is not None:
+            found["bias" if result.parameters.has_bias else "dotprod"] = result.trace
+    return found
+
+
+def _draft(
+    canvases: Sequence[Canvas], sources: Sequence[Source]
+) -> tuple[io.BytesIO, dict[str, tuple[str, bytes]]]:
+    """A workbook without cells, and for each sheet its extent and its cells."""
+    book = openpyxl.Workbook()
+    book.remove(book.worksheets[0])
+    book.properties.creator = "shallow_cf"
+    add_styles(book)
+    layouts = {source.sheet: source.layout for source in sources}
+    cells = {}
+    for canvas in canvases:
+        sheet = _add_sheet(book, canvas)
+        cells[canvas.name] = (extent(canvas), sheet_data(canvas, style_ids(sheet)))
+        if canvas.name in layouts:
+            for key, text in solver_names(canvas.name, layouts[canvas.name]).items():
+                sheet.defined_names[key] = DefinedName(key, attr_text=text, hidden=True)
+            # The last model is what opens, and what `read_workbook` takes if not told a sheet.
+            book.active = sheet
     draft = io.BytesIO()
     book.save(draft)
-    with whole_file(path, overwrite=overwrite) as temporary:
-        patch_cells(draft, temporary, numbers, results)
+    return draft, cells
+
+
+def _add_sheet(book: Workbook, canvas: Canvas) -> Any:
+    """A sheet with everything of a canvas but its cells."""
+    sheet = book.create_sheet(canvas.name)
+    for (first, last), width in canvas.width_groups():
+        dimension = sheet.column_dimensions[column_letters(first)]
+        dimension.min, dimension.max, dimension.width = first, last, width
+    sheet.freeze_panes = canvas.freeze
+    for cells, kind in canvas.scales:
+        sheet.conditional_formatting.add(cells, colour_scale(kind))
+    for choice in canvas.choices:
+        rule = DataValidation(
+            type=choice.kind, formula1=choice.formula, allow_blank=True, showErrorMessage=True,
+            errorTitle=choice.title, error=choice.message,
+        )  # fmt: skip
+        rule.add(choice.cells)
+        sheet.add_data_validation(rule)
+    for chart in canvas.charts:
+        add_chart(sheet, chart)
+    sheet.page_setup.orientation = "landscape"
+    sheet.page_setup.fitToHeight = 1 if canvas.one_page else 0
+    sheet.sheet_properties.pageSetUpPr = PageSetupProperties(fitToPage=True)
+    return sheet
 
 
 def update_workbook(
@@ -123,31 +219,15 @@ def update_workbook(
         raise ValueError(f"{parameters!r} do not fit the sheet's {model.parameters!r}")
     check_package(model.path)
     numbers = model.layout.parameter_cells(parameters)
-    results = _result_cells(model.layout, model.objective_formula, model.ratings, parameters)
+    results = _result_cells(model, parameters)
     with whole_file(path, overwrite=overwrite) as temporary:
         patch_cells(model.path, temporary, {model.sheet: numbers}, {model.sheet: results})
 
 
-def _add_sheet(
-    book: Workbook, name: str, layout: Layout, ratings: Ratings, parameters: Parameters
-) -> None:
-    sheet = book.create_sheet(name)
-    draw(sheet, layout, ratings, parameters)
-    for key, text in solver_names(name, layout).items():
-        sheet.defined_names[key] = DefinedName(key, attr_text=text, hidden=True)
-
-
-def _rating_cells(layout: Layout, ratings: Ratings) -> dict[str, float]:
-    places = zip(ratings.user_idx.tolist(), ratings.item_idx.tolist(), strict=True)
-    addresses = [layout.ratings.cell(u, i) for u, i in places]
-    return dict(zip(addresses, ratings.rating.tolist(), strict=True))
-
-
-def _result_cells(
-    layout: Layout, loss: ObjectiveFormula | None, ratings: Ratings, parameters: Parameters
-) -> dict[str, float]:
-    results = block_cells(layout.predictions, layout.shown_predictions(ratings, parameters))
+def _result_cells(model: WorkbookModel, parameters: Parameters) -> dict[str, float]:
+    layout, loss = model.layout, model.objective_formula
+    results = block_cells(layout.predictions, layout.shown_predictions(model.ratings, parameters))
     if layout.loss is not None and loss is not None:
-        rmse = objective.rmse(ratings, parameters)
-        results[layout.loss.cell()] = loss.value(rmse, ratings.n_ratings)
+        rmse = objective.rmse(model.ratings, parameters)
+        results[layout.loss.cell()] = loss.value(rmse, model.ratings.n_ratings)
     return results

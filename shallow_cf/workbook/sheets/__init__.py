@@ -1,0 +1,62 @@
+"""The sheets of a workbook, one module each: from a model to a canvas."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+
+from shallow_cf.solvers.result import TraceRow
+from shallow_cf.workbook.canvas import Canvas
+from shallow_cf.workbook.sheets import (
+    answer_report,
+    crosstab,
+    embedding,
+    factors,
+    gradients,
+    history,
+    one_hot,
+    readme,
+    sgd,
+    word_emb,
+)
+from shallow_cf.workbook.sheets.answer_report import Report
+from shallow_cf.workbook.sheets.inputs import Inputs
+from shallow_cf.workbook.sheets.source import Source
+
+#: The sheets that explain a model, in the order of the tabs; those of the models come second.
+TEACHING_SHEETS = tuple(name for name in readme.SHEETS if name not in ("dotprod", "bias"))
+#: Users and items up to which they are drawn unasked.
+TEACHING_SIZE = 30
+
+
+def draw_book(
+    sources: Sequence[Source],
+    wanted: Iterable[str],
+    inputs: Inputs,
+    runs: Mapping[str, Sequence[TraceRow]],
+    reports: Sequence[Report],
+) -> list[Canvas]:
+    """Draw the models' sheets and those that explain them, in the order of the tabs.
+
+    `one_hot`, `embedding`, `gradients` and `sgd` explain the first model, `factors` the
+    last, which has biases if any has. `history` needs runs and `answer_report` reports;
+    without them they are left out.
+    """
+    first, last = sources[0], sources[-1]
+    models = [crosstab.draw(source) for source in sources]
+    makers: dict[str, Callable[[], Canvas]] = {
+        "one_hot": lambda: one_hot.draw(first),
+        "embedding": lambda: embedding.draw(first),
+        "gradients": lambda: gradients.draw(first, inputs),
+        "sgd": lambda: sgd.draw(first, inputs),
+        "history": lambda: history.draw(runs),
+        "factors": lambda: factors.draw(last),
+        "word_emb": lambda: word_emb.draw(inputs),
+        "answer_report": lambda: answer_report.draw(reports),
+    }
+    without = {"history": not runs, "answer_report": not reports}
+    names = {name for name in wanted if not without.get(name)}
+    explaining = [make() for name, make in makers.items() if name in names]
+    if "readme" not in names:
+        return [*models, *explaining]
+    tabs = ["readme", *(canvas.name for canvas in (*models, *explaining))]
+    return [readme.draw(first, tabs), *models, *explaining]

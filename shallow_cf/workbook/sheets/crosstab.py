@@ -1,0 +1,166 @@
+"""The sheets `dotprod` and `bias`: the crosstab, the embeddings, the predictions, the loss."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from shallow_cf.parameters import FloatArray
+from shallow_cf.workbook.canvas import Canvas, Choice
+from shallow_cf.workbook.layout import Block, Layout
+from shallow_cf.workbook.sheets.source import Source
+from shallow_cf.workbook.solver_model import limit_note
+
+#: The lesson's ratings: half a star to five, in halves.
+_LOWEST, _HIGHEST = 0.5, 5.0
+
+
+def draw(source: Source) -> Canvas:
+    """Draw the sheet that holds the model itself."""
+    layout, parameters = source.layout, source.parameters
+    canvas = Canvas(source.sheet, one_page=True)
+    canvas.numbers(layout.ratings, source.rating_table, "rating")
+    canvas.numbers(layout.item_factors, parameters.item_factors.T, "item embedding")
+    canvas.numbers(layout.user_factors, parameters.user_factors, "user embedding")
+    if layout.bias_blocks is not None and parameters.biases is not None:
+        styles = "user embedding", "item embedding"
+        for block, bias, style in zip(layout.bias_blocks, parameters.biases, styles, strict=True):
+            canvas.numbers(block, bias, style)
+    shown = layout.shown_predictions(source.ratings, parameters)
+    for u in range(layout.n_users):
+        for i in range(layout.n_items):
+            row, column = layout.predictions.row + u, layout.predictions.column + i
+            formula = layout.prediction_formula(u, i)
+            canvas.formula(row, column, formula, float(shown[u, i]), "prediction")
+    _labels(canvas, source)
+    _errors(canvas, source)
+    _notes(canvas, source)
+    _choices(canvas, layout, source.ratings.rating)
+    _view(canvas, source)
+    return canvas
+
+
+def _labels(canvas: Canvas, source: Source) -> None:
+    """The ids around the ratings and once more around the predictions, and the factors' numbers."""
+    layout = source.layout
+    below = layout.predictions.row - layout.ratings.row
+    for u, user in enumerate(source.ratings.user_ids.tolist()):
+        for row in (layout.user_ids.row + u, layout.user_ids.row + u + below):
+            canvas.label(row, layout.user_ids.column, user)
+    for i, item in enumerate(source.ratings.item_ids.tolist()):
+        for row in (layout.item_ids.row, layout.item_ids.row + below):
+            canvas.label(row, layout.item_ids.column + i, item)
+    if layout.item_titles is not None and source.titles is not None:
+        for i, title in enumerate(source.titles):
+            canvas.label(layout.item_titles.row, layout.item_titles.column + i, title, "title")
+    label_column = layout.user_ids.column
+    canvas.label(1, label_column, "movieId")
+    canvas.label(2, label_column - 1, "userId")
+    header = layout.predictions.row - 1
+    for k in range(layout.n_factors):
+        canvas.label(header, layout.user_factors.column + k, f"factor {k + 1}")
+        canvas.label(layout.item_factors.row + k, label_column, f"factor {k + 1}")
+    if layout.bias_blocks is not None:
+        users, items = layout.bias_blocks
+        canvas.label(header, users.column, "bias")
+        canvas.label(items.row, label_column, "bias")
+
+
+def _errors(canvas: Canvas, source: Source) -> None:
+    """The loss, and beside the predictions the same for each user alone and each movie alone."""
+    layout, loss = source.layout, source.layout.loss
+    if loss is None:
+        raise ValueError("the sheet needs a loss cell")
+    canvas.label(loss.row, loss.column - 1, "RMSE")
+    canvas.formula(loss.row, loss.column, layout.loss_formula(), source.rmse, "loss")
+    ratings, predictions = layout.ratings, layout.predictions
+    right, below = predictions.last_column + 1, predictions.last_row + 1
+    canvas.label(predictions.row - 1, right, "RMSE")
+    canvas.label(below, layout.user_ids.column, "RMSE")
+    by_user, by_item = _rmse_along(source, 1), _rmse_along(source, 0)
+    for u, value in enumerate(by_user):
+        formula = _rmse_of(ratings.row_block(u), predictions.row_block(u))
+        canvas.formula(predictions.row + u, right, formula, _or_nothing(value), "error")
+    for i, value in enumerate(by_item):
+        formula = _rmse_of(ratings.column_block(i), predictions.column_block(i))
+        canvas.formula(below, predictions.column + i, formula, _or_nothing(value), "error")
+
+
+def _rmse_of(ratings: Block, predictions: Block) -> str:
+    """The loss (3b) of one user or movie; nothing where there is no rating."""
+    r, r_hat = ratings.range(), predictions.range()
+    return f'=IF(COUNT({r})=0,"",SQRT(SUMXMY2({r},{r_hat})/COUNT({r})))'  # (3b)
+
+
+def _rmse_along(source: Source, axis: int) -> FloatArray:
+    idx = source.ratings.item_idx if axis == 0 else source.ratings.user_idx
+    count = np.bincount(idx, minlength=source.residual.shape[1 - axis])
+    with np.errstate(invalid="ignore", divide="ignore"):
+        root: FloatArray = np.sqrt((source.residual**2).sum(axis=axis) / count)  # (3b)
+    return np.where(count > 0, root, np.nan)
+
+
+def _or_nothing(value: float) -> float | str:
+    return "" if np.isnan(value) else float(value)
+
+
+def _notes(canvas: Canvas, source: Source) -> None:
+    """What the colours mean, what to do."""
+    layout = source.layout
+    row = canvas.extent[0] + 2
+    biases = " + both biases" if layout.has_bias else ""
+    for style, text in (
+        ("rating", "blue: ratings, in stars; a blank cell was not rated and does not count"),
+        ("item embedding", "green: movie embeddings, a column for each movie"),
+        ("user embedding", "orange: user embeddings, a row for each user"),
+        (
+            "prediction",
+            f"purple: predictions = user . movie embedding{biases}, the darker the more stars; "
+            "0 where not rated",
+        ),
+        ("loss", "red: the loss, root mean squared error over the rated cells"),
+        ("error", "grey: the same for one user or one movie alone, the darker the worse"),
+    ):
+        canvas.put(row, 2, None, style)
+        canvas.put(row, 3, text)
+        row += 1
+    row = canvas.lines(
+        row + 1,
+        2,
+        (
+            "Green and orange start as random numbers; training turns them until red is small.",
+            "In Excel: Data > Solver opens filled in (Min, GRG Nonlinear); press Solve.",
+            "Without Excel: shallow-cf solve BOOK.xlsx -o SOLVED.xlsx",
+        ),
+    )
+    note = limit_note(source.parameters.n_params)
+    if note is not None:
+        canvas.put(row, 2, note, "warning")
+
+
+def _choices(canvas: Canvas, layout: Layout, rating: FloatArray) -> None:
+    """Only stars may be typed as ratings: halves, where the data has nothing else."""
+    in_halves = np.all(rating * 2 == np.floor(rating * 2))
+    if rating.min() < _LOWEST or rating.max() > _HIGHEST or not in_halves:
+        return  # another scale, of which we do not know the ends
+    first = layout.ratings.cell()
+    in_range = f"{first}>={_LOWEST:g},{first}<={_HIGHEST:g}"
+    test = f"AND(ISNUMBER({first}),{in_range},{first}*2=INT({first}*2))"
+    message = "0.5 to 5 stars in halves; or clear the cell: not rated."
+    canvas.choices.append(Choice(layout.ratings.range(), "custom", test, "Stars", message))
+
+
+def _view(canvas: Canvas, source: Source) -> None:
+    layout = source.layout
+    label_column = layout.user_ids.column
+    canvas.width(range(1, label_column), 8.5)
+    canvas.width([label_column], 11)
+    canvas.width(range(layout.ratings.column, layout.ratings.last_column + 1), 7.5)
+    canvas.width([layout.ratings.last_column], 10)  # for the loss
+    if layout.item_titles is not None:
+        canvas.heights[layout.item_titles.row] = 96
+    canvas.freeze = layout.ratings.cell()
+    canvas.scales.append((layout.predictions.range(), "stars"))
+    predictions = layout.predictions
+    right = Block(predictions.row, predictions.last_column + 1, layout.n_users, 1)
+    below = Block(predictions.last_row + 1, predictions.column, 1, layout.n_items)
+    canvas.scales += [(right.range(), "error"), (below.range(), "error")]

@@ -1,0 +1,28 @@
+"""The cells of the teaching sheets that the reader may change."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """What stands in the yellow cells.
+
+    Attributes
+    ----------
+    user, item : int
+        Indices of the user and the movie whose slopes are checked on `gradients`.
+    step : float
+        h of the finite differences there.
+    learning_rate : float, optional
+        eta of the sheet `sgd`; by default one that suits the ratings.
+    sentence : str
+        To be looked up on `word_emb`.
+    """
+
+    user: int = 0
+    item: int = 0
+    step: float = 1e-4
+    learning_rate: float | None = None
+    sentence: str = "the movie was long but the story was good"

@@ -1,0 +1,150 @@
+"""What the teaching sheets are drawn from: a model and the sheet that holds it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from shallow_cf import objective
+from shallow_cf.parameters import FloatArray, Parameters
+from shallow_cf.ratings import Ratings
+from shallow_cf.workbook.canvas import Canvas, Content, as_content
+from shallow_cf.workbook.layout import Block, Layout
+
+#: Characters of a text that MATCH can look for.
+_LONGEST_MATCH = 255
+_NO_QUOTES_NEEDED = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+
+
+@dataclass(frozen=True)
+class Source:
+    """A model and the crosstab sheet that other sheets take their numbers from.
+
+    Attributes
+    ----------
+    sheet : str
+        Name of the crosstab sheet.
+    layout : Layout
+        Where everything stands on it.
+    ratings : Ratings
+    parameters : Parameters
+    titles : tuple of str, optional
+        A title an item.
+    """
+
+    sheet: str
+    layout: Layout
+    ratings: Ratings
+    parameters: Parameters
+    titles: tuple[str, ...] | None = None
+
+    @property
+    def prefix(self) -> str:
+        """The sheet's name as it stands in front of a reference."""
+        if _NO_QUOTES_NEEDED.fullmatch(self.sheet):
+            return f"{self.sheet}!"
+        return "'" + self.sheet.replace("'", "''") + "'!"
+
+    def cell(self, block: Block, r: int = 0, c: int = 0) -> str:
+        """A reference to one cell of a block of the crosstab sheet."""
+        return self.prefix + block.cell(r, c, fixed=True)
+
+    def range(self, block: Block) -> str:
+        """A reference to a block of the crosstab sheet."""
+        return self.prefix + block.range(fixed=True)
+
+    @cached_property
+    def item_names(self) -> list[str]:
+        """A title where there is one, else the id."""
+        return list(self.titles or map(str, self.ratings.item_ids.tolist()))
+
+    @cached_property
+    def rating_table(self) -> FloatArray:
+        """The crosstab, (n_users, n_items), stars; NaN where nothing is rated."""
+        return self.ratings.to_crosstab().to_numpy()
+
+    @cached_property
+    def residual(self) -> FloatArray:
+        """Equation (2) as a table, (n_users, n_items), stars; 0 where nothing is rated."""
+        e = np.zeros((self.ratings.n_users, self.ratings.n_items))
+        where = self.ratings.user_idx, self.ratings.item_idx
+        e[where] = objective.residual(self.ratings, self.parameters)  # (2)
+        return e
+
+    @cached_property
+    def rmse(self) -> float:
+        """The loss, stars."""
+        return objective.rmse(self.ratings, self.parameters)
+
+    @cached_property
+    def user_labels(self) -> list[Content]:
+        """User ids as cells hold them."""
+        return [as_content(user) for user in self.ratings.user_ids.tolist()]
+
+    @cached_property
+    def item_labels(self) -> list[Content]:
+        """Item ids as cells hold them."""
+        return [as_content(item) for item in self.ratings.item_ids.tolist()]
+
+    @cached_property
+    def users(self) -> Labels:
+        """The column of user ids, for look-ups."""
+        return Labels(self.user_labels, self.range(self.layout.user_ids), "ROW")
+
+    @cached_property
+    def items(self) -> Labels:
+        """The row of item ids, for look-ups."""
+        return Labels(self.item_labels, self.range(self.layout.item_ids), "COLUMN")
+
+    def pairs(self) -> Iterator[tuple[int, int]]:
+        """User index and item index of every rating, row by row of the crosstab."""
+        return zip(self.ratings.user_idx.tolist(), self.ratings.item_idx.tolist(), strict=True)
+
+    def link_user(self, canvas: Canvas, row: int, column: int, u: int) -> None:
+        """A label that shows a user's id."""
+        link = f"={self.cell(self.layout.user_ids, u)}"
+        canvas.formula(row, column, link, self.user_labels[u], "label")
+
+    def link_item(self, canvas: Canvas, row: int, column: int, i: int) -> None:
+        """A label that shows an item's id."""
+        link = f"={self.cell(self.layout.item_ids, 0, i)}"
+        canvas.formula(row, column, link, self.item_labels[i], "label")
+
+
+class Labels:
+    """Ids in a row or column of cells, to be compared and looked up by formulas.
+
+    ``=`` and MATCH do not tell capital letters from small ones, and MATCH takes ``*``,
+    ``?`` and ``~`` in a text for wildcards; where ids have such, EXACT does the work.
+
+    Parameters
+    ----------
+    ids : list
+        As cells hold them.
+    cells : str
+        Their range.
+    counter : {"ROW", "COLUMN"}
+        What tells one of these cells from the next.
+    """
+
+    def __init__(self, ids: list[Content], cells: str, counter: str) -> None:
+        self.cells, self._counter = cells, counter
+        texts = [value.casefold() for value in ids if isinstance(value, str)]
+        has_wildcards = any(not {"*", "?", "~"}.isdisjoint(text) for text in texts)
+        too_long = any(len(text) > _LONGEST_MATCH for text in texts)
+        self._exact = has_wildcards or too_long or len(set(texts)) < len(texts)
+
+    def is_same(self, cell: str, other: str) -> str:
+        """A test of two ids for equality."""
+        return f"EXACT({cell},{other})" if self._exact else f"{cell}={other}"
+
+    def position(self, cell: str) -> str:
+        """The position of an id among the labels, counted from 1."""
+        if not self._exact:
+            return f"MATCH({cell},{self.cells},0)"
+        first, count = self.cells.partition(":")[0], self._counter
+        return f"SUMPRODUCT(EXACT({cell},{self.cells})*({count}({self.cells})-{count}({first})+1))"
