@@ -1,6 +1,6 @@
 """Collaborative filtering as the fast.ai spreadsheet does it, in plain NumPy."""
 
-from shallow_cf.datasets import load_crosstab, read_ratings
+from shallow_cf.datasets import find_titles, load_crosstab, read_ratings, read_titles
 from shallow_cf.estimator import MatrixFactorization
 from shallow_cf.objective import GradientError, check_gradient
 from shallow_cf.parameters import Parameters

@@ -1,4 +1,4 @@
-"""Ratings from files, and the lesson's own."""
+"""Ratings and titles from files, and the lesson's own ratings."""
 
 from __future__ import annotations
 
@@ -13,20 +13,24 @@ import zlib
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
 
 from shallow_cf._checks import check_choice
-from shallow_cf.ratings import DUPLICATES, Ratings, from_columns, listed
+from shallow_cf.ratings import DUPLICATES, Ratings, from_columns, index_ids, listed
 
 #: Column names that are understood without being told; case and punctuation do not matter.
 _KNOWN_NAMES = {
     "user": ("userId", "user", "uid"),
     "item": ("movieId", "itemId", "movie", "item", "iid"),
     "rating": ("rating", "stars"),
+    "id": ("movieId", "itemId", "movie", "item", "iid", "id"),
+    "title": ("title", "movieTitle", "itemTitle", "movieName", "itemName", "name"),
 }
+#: Where MovieLens has the titles, beside its ratings.
+_TITLE_FILES = ("movies.csv", "movies.dat", "u.item")
 _GZIP_MAGIC = b"\x1f\x8b"
 _ZIP_MAGIC = b"PK\x03\x04"
 _DECIMAL_COMMA = r"^([+-]?\d+),(\d+)$"
@@ -96,10 +100,11 @@ def read_ratings(
     check_choice("duplicates", duplicates, DUPLICATES)
     text = _read_text(path)
     columns = _find_columns(text, {"user": user, "item": item, "rating": rating})
-    frame = _parse(text)[columns].set_axis(list(_KNOWN_NAMES), axis="columns").dropna(how="all")
+    frame = _parse(text)[list(columns.values())].set_axis(list(columns), axis="columns")
+    frame = frame.dropna(how="all")
     if frame.empty:
         raise ValueError(f"{text.name} has a header but no ratings")
-    _keep_leading_zeros(frame, columns, text)
+    _keep_leading_zeros(frame, {name: columns[name] for name in ("user", "item")}, text)
     if text.separator != "," and not pd.api.types.is_numeric_dtype(frame["rating"]):
         # Where a comma is no separator it is the decimal sign, as in Europe's Excel.
         frame["rating"] = frame["rating"].str.replace(_DECIMAL_COMMA, r"\1.\2", regex=True)
@@ -112,6 +117,73 @@ def read_ratings(
     )
 
 
+def read_titles(
+    path: str | os.PathLike[str], *, item: str | None = None, title: str | None = None
+) -> dict[int | str, str]:
+    """Read what the items are called, an item a line.
+
+    The forms are told apart by the first line: ``|`` between fields (MovieLens u.item: id,
+    title, ..., no header); ``::`` (movies.dat, likewise); a header with the names of the
+    columns (movies.csv), in any order, further columns ignored. A first line that begins
+    with a number is no header.
+
+    Parameters
+    ----------
+    path : path
+    item, title : str, optional
+        Names of the columns, where they are not the usual ones (movieId, title and their
+        like).
+
+    Returns
+    -------
+    dict of int or str to str
+        Id -> title, in the file's order; the ids as `read_ratings` has them. Items without
+        a title are left out.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no such file.
+    ValueError
+        If a column is missing (listing those found), an id is missing or has two titles,
+        or a line has too many fields; errors name the line.
+    """
+    text = _read_text(path, "titles")
+    columns = _find_columns(text, {"id": item, "title": title})
+    table = _parse(text, dtype={columns["title"]: str})
+    frame = table[list(columns.values())].set_axis(list(columns), axis="columns")
+    frame = frame.dropna(how="all")
+    if frame.empty:
+        raise ValueError(f"{text.name} has a header but no titles")
+    _keep_leading_zeros(frame, {"id": columns["id"]}, text)
+
+    def place(k: int) -> str:
+        return f"{text.name} line {_line_of(text, int(frame.index[k]))}: "
+
+    ids, index = index_ids(frame["id"], "item id", place)
+    known: list[int | str] = ids.tolist()
+    titles: dict[int | str, str] = {}
+    for k, (i, shown) in enumerate(
+        zip(index.tolist(), frame["title"].fillna("").str.strip().tolist(), strict=True)
+    ):
+        if shown and titles.setdefault(known[i], shown) != shown:
+            raise ValueError(
+                f"{place(k)}item {listed([known[i]])} has two titles, "
+                f"{listed([titles[known[i]]])!r} and {listed([shown])!r}"
+            )
+    return titles
+
+
+def find_titles(ratings_path: str | os.PathLike[str]) -> Path | None:
+    """The file of titles beside a file of ratings, or None.
+
+    That is MovieLens' movies.csv, movies.dat or u.item in the same folder, the first there is.
+    """
+    ratings = Path(ratings_path)
+    beside = [ratings.with_name(name) for name in _TITLE_FILES if name != ratings.name]
+    return next((path for path in beside if path.is_file()), None)
+
+
 @dataclass(frozen=True)
 class _Text:
     """A text file in memory, and what its first line tells about it."""
@@ -122,22 +194,28 @@ class _Text:
     separator: str
     fields: list[str]  # of the first line that is not blank
     line: int  # where that line stands in the file
+    holds: str = "ratings"  # or titles
+    quoting: Literal[0, 3] = csv.QUOTE_MINIMAL
 
     @property
     def has_header(self) -> bool:
-        """Whether the first line names the columns: not when it begins with two numbers."""
-        return not all(_is_number(field) for field in self.fields[:2])
+        """Whether the first line names the columns: not when it begins with numbers.
+
+        Ratings begin with two, titles with one.
+        """
+        n_ids = 2 if self.holds == "ratings" else 1
+        return not all(_is_number(field) for field in self.fields[:n_ids])
 
 
-def _read_text(path: str | os.PathLike[str]) -> _Text:
+def _read_text(path: str | os.PathLike[str], holds: str = "ratings") -> _Text:
     """Read a file, whatever its compression, encoding, line ends and separator."""
     name = Path(path).name
-    content = _uncompressed(Path(path))
+    content = _uncompressed(Path(path), holds)
     if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
         content = content.decode("utf-16", errors="replace").encode()  # Excel's "Unicode text"
     if b"\0" in content:
         raise ValueError(
-            f"{name} is not a text file of ratings (it holds binary data): save it as CSV"
+            f"{name} is not a text file of {holds} (it holds binary data): save it as CSV"
         )
     content = content.removeprefix(codecs.BOM_UTF8)
     encoding = _encoding(content)
@@ -145,26 +223,33 @@ def _read_text(path: str | os.PathLike[str]) -> _Text:
     line, first = next(((n, text) for n, text in lines if text.strip()), (0, ""))
     if not first:
         raise ValueError(f"{name} is empty")
-    if "::" in first:
+    separator = max("\t;,", key=first.count)
+    quoting: Literal[0, 3] = csv.QUOTE_MINIMAL
+    if holds == "titles" and re.match(r"[^\t;,:|]+\|", first):
+        separator, quoting = "|", csv.QUOTE_NONE
+    elif "::" in first:
         # pandas reads "::" only with its slow engine; a tab cannot stand in this form.
         content, first = content.replace(b"::", b"\t"), first.replace("::", "\t")
-    separator = max("\t;,", key=first.count)
+        separator = "\t"
+        # Quotation marks are part of a title here: "Great Performances" Cats.
+        quoting = csv.QUOTE_NONE if holds == "titles" else quoting
     # Cut where csv would raise its own error: only a file that is no table has such a field.
     first = first[: csv.field_size_limit()]
-    fields = next(csv.reader([first], delimiter=separator, skipinitialspace=True))
-    return _Text(name, content, encoding, separator, [field.strip() for field in fields], line)
+    form: dict[str, Any] = {"delimiter": separator, "quoting": quoting}
+    fields = [field.strip() for field in next(csv.reader([first], skipinitialspace=True, **form))]
+    return _Text(name, content, encoding, separator, fields, line, holds, quoting)
 
 
-def _uncompressed(path: Path) -> bytes:
+def _uncompressed(path: Path, holds: str) -> bytes:
     """The bytes of a file, out of gzip where it is in it."""
     if path.is_dir():
-        raise IsADirectoryError(f"{path} is a folder, not a file of ratings")
+        raise IsADirectoryError(f"{path} is a folder, not a file of {holds}")
     if not path.exists():
         raise FileNotFoundError(f"there is no file {path}")
     data = path.read_bytes()
     if data.startswith(_ZIP_MAGIC):
         raise ValueError(
-            f"{path.name} is an Excel workbook or a zip archive, not a text file of ratings: "
+            f"{path.name} is an Excel workbook or a zip archive, not a text file of {holds}: "
             "save the sheet as CSV, or unpack the archive"
         )
     if not data.startswith(_GZIP_MAGIC):
@@ -202,18 +287,19 @@ def _is_number(field: str) -> bool:
     return True
 
 
-def _find_columns(text: _Text, told: dict[str, str | None]) -> list[int]:
-    """Where user, item and rating stand: by the names told, by their usual names, or in front."""
+def _find_columns(text: _Text, told: dict[str, str | None]) -> dict[str, int]:
+    """Where the columns stand: by the names told, by their usual names, or in front."""
     if text.has_header:
-        return [_find_column(text, role, name) for role, name in told.items()]
+        return {role: _find_column(text, role, name) for role, name in told.items()}
     if any(name is not None for name in told.values()):
         raise ValueError(f"{text.name} has no header line, so columns cannot be named")
-    if len(text.fields) < 3:
+    if len(text.fields) < len(told):
+        *others, last = told
         raise ValueError(
-            f"{text.name} line {text.line}: user, item and rating expected, "
+            f"{text.name} line {text.line}: {', '.join(others)} and {last} expected, "
             f"got only {listed(text.fields)}"
         )
-    return [0, 1, 2]
+    return {role: column for column, role in enumerate(told)}
 
 
 def _find_column(text: _Text, role: str, told: str | None) -> int:
@@ -246,6 +332,7 @@ def _parse(text: _Text, **options: Any) -> pd.DataFrame:
                 names=range(len(text.fields)),
                 index_col=False,
                 skipinitialspace=True,
+                quoting=text.quoting,
                 # Only an empty field is blank: "n/a" is shown as it stands, and a user may be "NA".
                 keep_default_na=False,
                 na_values=[""],
@@ -271,22 +358,23 @@ def _parser_message(text: _Text, said: str) -> str:
     return f"{text.name} cannot be read as a table: {said.strip()}"
 
 
-def _keep_leading_zeros(frame: pd.DataFrame, columns: list[int], text: _Text) -> None:
+def _keep_leading_zeros(frame: pd.DataFrame, ids: dict[str, int], text: _Text) -> None:
     """Where ids begin with a zero, such as 007, put them back as they were written."""
     # One quick search a neighbour; most files end here and are read only once.
     before = (b"\n", b"\r", b" ", b'"', text.separator.encode())
     if any(re.match(r"-?0\d", field) for field in text.fields) or any(
         re.search(byte + rb"-?0\d", text.content) for byte in before
     ):
-        written = _parse(text, usecols=columns[:2], dtype=str)
-        for name, column in zip(("user", "item"), columns, strict=False):
+        written = _parse(text, usecols=list(ids.values()), dtype=str)
+        for name, column in ids.items():
             if written[column].str.match(r"-?0\d").any():
                 frame[name] = written[column]
 
 
 def _line_of(text: _Text, row: int) -> int:
     """The line of the file on which a row begins; blank lines and quoted line ends count too."""
-    reader = csv.reader(_lines(text.content, text.encoding), delimiter=text.separator)
+    form: dict[str, Any] = {"delimiter": text.separator, "quoting": text.quoting}
+    reader = csv.reader(_lines(text.content, text.encoding), **form)
     begin, records = 1, row + text.has_header
     try:
         for fields in reader:

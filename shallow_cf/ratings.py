@@ -296,8 +296,8 @@ def from_columns(
     if len(rating) == 0:
         raise ValueError("there are no ratings")
     stars = _stars(rating, place)
-    user_ids, u = _indexed(user, "user id", place)
-    item_ids, i = _indexed(item, "item id", place)
+    user_ids, u = index_ids(user, "user id", place)
+    item_ids, i = index_ids(item, "item id", place)
     pair = u * len(item_ids) + i
     order = np.argsort(pair, kind="stable")
     first = np.flatnonzero(np.diff(pair[order], prepend=-1))  # where each pair's rows begin
@@ -399,7 +399,7 @@ def _cut(text: str, length: int = 60) -> str:
     return text if len(text) <= length else text[: length - 3] + "..."
 
 
-def _indexed(
+def index_ids(
     column: pd.Series[Any], name: str, place: Callable[[int], str]
 ) -> tuple[npt.NDArray[Any], npt.NDArray[np.intp]]:
     """The different ids of a column, ascending, and each row's index among them."""

@@ -4,6 +4,7 @@ import csv
 import gzip
 import io
 import re
+import time
 
 import numpy as np
 import openpyxl
@@ -635,3 +636,182 @@ class TestIdsAsWritten:
         (tmp_path / "r.csv").write_text(f"userId,movieId,rating\n100000,1,4\n{other},1,3\n")
         ratings = scf.read_ratings(tmp_path / "r.csv")
         assert sorted(ratings.user_ids.tolist()) == sorted(["100000", other])
+
+
+# --- titles -----------------------------------------------------------------------------
+
+MOVIES_CSV = (
+    "movieId,title,genres\n1,Toy Story (1995),Adventure|Animation|Children|Comedy\n"
+    '11,"American President, The (1995)",Drama\n7310,"""Great Performances"" Cats (1998)",Musical\n'
+)
+MOVIES_DAT = (
+    "1::Toy Story (1995)::Adventure|Animation|Children|Comedy\n"
+    '11::American President, The (1995)::Drama\n7310::"Great Performances" Cats (1998)::Musical\n'
+)
+U_ITEM = (
+    "1|Toy Story (1995)|01-Jan-1995||http://us.imdb.com/?q=Toy%20Story|0|0|1\n"
+    "11|American President, The (1995)|01-Jan-1995||http://us.imdb.com/|0|0|0\n"
+    '7310|"Great Performances" Cats (1998)|||http://us.imdb.com/|0|0|0\n'
+)
+TITLES = {
+    1: "Toy Story (1995)",
+    11: "American President, The (1995)",
+    7310: '"Great Performances" Cats (1998)',
+}
+
+
+@pytest.fixture(scope="module")
+def titles(folder):
+    """Write a text (or bytes) as t.csv and read it as titles."""
+
+    def read_content(content, **options):
+        path = folder / "t.csv"
+        path.write_bytes(content if isinstance(content, bytes) else content.encode())
+        return scf.read_titles(path, **options)
+
+    return read_content
+
+
+class TestTitles:
+    @pytest.mark.parametrize("packed", [False, True], ids=["plain", "gzip"])
+    @pytest.mark.parametrize("line_end", ["\n", "\r\n"], ids=["unix", "windows"])
+    @pytest.mark.parametrize("text", [MOVIES_CSV, MOVIES_DAT, U_ITEM], ids=["csv", "dat", "u.item"])
+    def test_movielens(self, titles, text, line_end, packed):
+        content = text.replace("\n", line_end).encode()
+        found = titles(gzip.compress(content) if packed else content)
+        assert found == TITLES
+        assert list(found) == list(TITLES)
+
+    @pytest.mark.parametrize(
+        ("text", "expected"),
+        [
+            ("title;Item ID\nHeat;6\n", {6: "Heat"}),
+            ("id\ttitle\n6\tHeat\n", {6: "Heat"}),
+            ("movie id|movie title|year\n6|Heat|1995\n", {6: "Heat"}),
+            ("movieId,title\n007,Heat\n7,Casino\n", {"007": "Heat", "7": "Casino"}),
+            ("007::Heat::Action\n7::Casino::Drama\n", {"007": "Heat", "7": "Casino"}),
+            ("007|Heat|x\n7|Casino|y\n", {"007": "Heat", "7": "Casino"}),
+            ("movieId,title\nm1,Heat\nm2,Casino\n", {"m1": "Heat", "m2": "Casino"}),
+            ("movieId,title\n1,300\n2,NA\n3, 010 \n", {1: "300", 2: "NA", 3: "010"}),
+            ("6,Heat\n16,Casino\n", {6: "Heat", 16: "Casino"}),
+            ("movieId,title\n1,\n\n2,Heat\n,\n", {2: "Heat"}),
+            ("movieId,title\n1,Heat\n1,Heat\n", {1: "Heat"}),
+            ('movieId,title\n1,"Two\nlines"\n', {1: "Two\nlines"}),
+        ],
+    )  # fmt: skip
+    def test_variations(self, titles, text, expected):
+        assert titles(text) == expected
+
+    def test_columns_named_by_the_user(self, titles):
+        text = "tconst,title,primaryTitle\ntt1,no,Heat\n"
+        assert titles(text, item="tconst", title="primaryTitle") == {"tt1": "Heat"}
+
+    @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "latin-1", "cp1252", "utf-16"])
+    def test_accents(self, titles, encoding):
+        text = "1|Cité des enfants perdus, La (1995)|x\n2|Amélie|y\n"
+        expected = {1: "Cité des enfants perdus, La (1995)", 2: "Amélie"}
+        assert titles(text.encode(encoding)) == expected
+
+    @pytest.mark.parametrize(
+        ("text", "message"),
+        [
+            ("", "t.csv is empty"),
+            ("movieId,title\n", "t.csv has a header but no titles"),
+            (
+                "film,title\n1,Heat\n",
+                "t.csv line 1: column for the id (such as movieId) is missing; found: film, title",
+            ),
+            (
+                "\nmovieId,genres\n1,Drama\n",
+                "t.csv line 2: column for the title (such as title) is missing; "
+                "found: movieId, genres",
+            ),
+            ("12\n13\n", "t.csv line 1: id and title expected, got only 12"),
+            ("movieId,title\n\n,Heat\n", "t.csv line 3: item id is missing"),
+            (
+                "movieId,title\n1.5,Heat\n",
+                "t.csv line 2: item id must be a whole number or text, got 1.5",
+            ),
+            (
+                "movieId,title\n1,Heat\n2,Casino\n1,Casino\n",
+                "t.csv line 4: item 1 has two titles, 'Heat' and 'Casino'",
+            ),
+            ("movieId,title\n1,Heat\n2,Good, The\n", "t.csv line 3: expected 2 fields, got 3"),
+            ("1|Heat\n2|a|b\n", "t.csv line 2: expected 2 fields, got 3"),
+            (b"\0\1", "t.csv is not a text file of titles (it holds binary data): save it as CSV"),
+        ],
+    )
+    def test_refusals(self, titles, text, message):
+        with pytest.raises(ValueError) as caught:
+            titles(text)
+        assert str(caught.value) == message
+
+    def test_names_told_where_there_is_no_header(self, titles):
+        with pytest.raises(ValueError, match="has no header line, so columns cannot be named"):
+            titles(U_ITEM, title="title")
+
+    def test_not_a_file(self, folder):
+        with pytest.raises(IsADirectoryError, match="is a folder, not a file of titles"):
+            scf.read_titles(folder)
+        with pytest.raises(FileNotFoundError, match="there is no file"):
+            scf.read_titles(folder / "nowhere.csv")
+
+    @quick
+    @given(
+        known=st.dictionaries(
+            st.integers(0, 10**6),
+            st.text(st.characters(codec="utf-8", exclude_categories=["C", "Z"]), min_size=1),
+        ).filter(len)
+    )
+    def test_what_csv_writes_comes_back(self, titles, known):
+        file = io.StringIO()
+        csv.writer(file).writerows([("movieId", "title"), *known.items()])
+        assert titles(file.getvalue()) == known
+
+    def test_ids_are_those_of_the_ratings(self, tmp_path):
+        (tmp_path / "r.csv").write_text("userId,movieId,rating\n1,007,3\n1,7,4\n")
+        (tmp_path / "t.csv").write_text("movieId,title\n007,Heat\n7,Casino\n")
+        ratings = scf.read_ratings(tmp_path / "r.csv")
+        known = scf.read_titles(tmp_path / "t.csv")
+        assert [known[i] for i in ratings.item_ids] == ["Heat", "Casino"]
+        assert [known[i] for i in ratings.item_ids.tolist()] == ["Heat", "Casino"]
+
+    def test_a_catalogue_of_60000(self, titles):
+        text = "movieId,title\n" + "".join(f'{i},"Film, The {i} (1999)"\n' for i in range(60_000))
+        start = time.perf_counter()
+        assert len(titles(text)) == 60_000
+        assert time.perf_counter() - start < 1
+
+    def test_ml_latest_small(self, crosstab):
+        path = shared_file("data", "ml-latest-small-2016", "movies.csv")
+        known = scf.read_titles(path)
+        assert len(known) == 9125
+        assert known[1] == "Toy Story (1995)"
+        assert known[11] == "American President, The (1995)"
+        assert set(crosstab.item_ids.tolist()) <= set(known)
+
+    def test_ml_100k(self):
+        known = scf.read_titles(shared_file("data", "ml-100k", "u.item"))
+        assert len(known) == 1682
+        assert known[1] == "Toy Story (1995)"
+
+
+class TestFindTitles:
+    def test_the_first_there_is(self, tmp_path):
+        ratings = tmp_path / "ratings.csv"
+        assert scf.find_titles(ratings) is None
+        (tmp_path / "movies.csv").mkdir()  # a folder is no file of titles
+        for name in ("u.item", "movies.dat"):
+            (tmp_path / name).write_text("1|Heat\n")
+            assert scf.find_titles(str(ratings)) == tmp_path / name
+        (tmp_path / "movies.csv").rmdir()
+        (tmp_path / "movies.csv").write_text("movieId,title\n1,Heat\n")
+        assert scf.find_titles(ratings) == tmp_path / "movies.csv"
+
+    def test_the_ratings_are_not_their_own_titles(self, tmp_path):
+        (tmp_path / "movies.csv").write_text("userId,movieId,rating\n1,2,3\n")
+        assert scf.find_titles(tmp_path / "movies.csv") is None
+
+    def test_ml_latest_small(self):
+        ratings = shared_file("data", "ml-latest-small-2016", "ratings.csv")
+        assert scf.find_titles(ratings) == ratings.with_name("movies.csv")
