@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from dataclasses import replace
 from typing import Any
 
@@ -16,6 +17,7 @@ from shallow_cf.workbook.package import WorkbookError
 from shallow_cf.workbook.reader import WorkbookModel
 
 _NO_LIMIT = 2**31 - 1
+_PART = r"(?:'[^']*'|[^',])+"  # between commas; a sheet's name in quotes may hold commas
 _RELATIONS = {1: "<=", 2: "=", 3: ">="}
 _TARGETS = {1: "max", 2: "min", 3: "value_of"}
 
@@ -116,10 +118,12 @@ def _wanted(book: WorkbookModel, value: float) -> float:
 
 def _blocks(book: WorkbookModel, text: str | None) -> list[Block] | None:
     """The blocks that a text names, if each of its parts is one of this sheet."""
-    parts = [part.strip() for part in (text or "").split(",")]
-    sheets = {part.rpartition("!")[0].strip("'") for part in parts}
-    blocks = list(reference_cells(text or ""))
-    return blocks if len(blocks) == len(parts) and sheets <= {"", book.sheet} else None
+    parts = re.findall(_PART, text or "")
+    areas = [part.strip().rpartition("!") for part in parts]
+    sheets = {re.sub("^'|'$", "", sheet).replace("''", "'") for sheet, _, _ in areas}
+    blocks = [block for _, _, area in areas for block in reference_cells(area)]
+    whole = parts and ",".join(parts) == text and len(blocks) == len(parts)
+    return blocks if whole and sheets <= {"", book.sheet} else None
 
 
 def _check_objective(book: WorkbookModel) -> None:
