@@ -6,6 +6,7 @@ import io
 import json
 import os
 import warnings
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +17,10 @@ import pandas as pd
 from shallow_cf import objective
 from shallow_cf._checks import check_choice, check_int, check_number, check_random_state
 from shallow_cf._files import whole_file
-from shallow_cf.parameters import FloatArray, Parameters
+from shallow_cf.parameters import FloatArray, IntArray, Parameters
 from shallow_cf.ratings import Ratings, as_ids, check_ratings, index_of
 from shallow_cf.solvers import SOLVERS
-from shallow_cf.solvers.options import as_json, from_json
+from shallow_cf.solvers.options import SolverOptions, as_json, from_json, select_constraints
 from shallow_cf.solvers.result import WITHOUT_SOLUTION, Callback, SolverResult
 
 _FILE_VERSION = 1
@@ -208,7 +209,27 @@ class MatrixFactorization:
         ValueError
             If an id was not in the ratings the model was fitted on.
         """
-        return self._fitted().select(
+        return self._fitted().select(*self._places(ratings))
+
+    def solver_options_for(self, ratings: Ratings) -> Any:
+        """The solver's settings, with constraints for these ratings' users and items.
+
+        Raises
+        ------
+        ValueError
+            If an id was not in the ratings the model was fitted on, or a constraint cannot
+            be told for some of the users and items only.
+        """
+        options = self.solver_options
+        if not isinstance(options, SolverOptions):
+            return options
+        places = self._places(ratings)
+        constraints = select_constraints(options.constraints, self._fitted(), *places)
+        return replace(options, constraints=constraints)
+
+    def _places(self, ratings: Ratings) -> tuple[IntArray, IntArray]:
+        """Where the ratings' users and items stand in the parameters."""
+        return (
             index_of(self.user_ids_, ratings.user_ids, "user"),
             index_of(self.item_ids_, ratings.item_ids, "item"),
         )

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, fields
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from shallow_cf._checks import check_choice, check_int, check_number, check_share
-from shallow_cf.parameters import FloatArray, Parameters
+from shallow_cf.parameters import FloatArray, IntArray, Parameters
 
 DERIVATIVES = ("forward", "central", "analytic")
 SEARCHES = ("newton", "conjugate")
@@ -262,6 +262,53 @@ def fitted(constraint: Constraint, shape: tuple[int, ...]) -> FloatArray:
             f"{constraint!r}: the value must be one number or fit {shape}, "
             f"got shape {np.shape(constraint.value)}"
         ) from None
+
+
+def select_constraints(
+    constraints: Iterable[Constraint], like: Parameters, user_idx: IntArray, item_idx: IntArray
+) -> tuple[Constraint, ...]:
+    """The constraints for some users and items only, as `Parameters.select` takes them.
+
+    Parameters
+    ----------
+    constraints : sequence of Constraint
+    like : Parameters
+        Of all users and items, which the constraints were made for.
+    user_idx, item_idx : (n,) and (m,) int arrays
+
+    Raises
+    ------
+    ValueError
+        If a constraint is on parameters as a whole (a function, a matrix), or holds a value
+        for each of the ratings.
+    """
+    every = (np.arange(like.n_users), np.arange(like.n_items))
+    if np.array_equal(user_idx, every[0]) and np.array_equal(item_idx, every[1]):
+        return tuple(constraints)
+    n_users, n_items, n_factors = like.n_users, like.n_items, like.n_factors
+    whole: dict[str, tuple[tuple[int, ...], Any]] = {
+        "user_factors": ((n_users, n_factors), user_idx),
+        "item_factors": ((n_items, n_factors), item_idx),
+        "user_bias": ((n_users,), user_idx),
+        "item_bias": ((n_items,), item_idx),
+        "user_norms": ((n_users,), user_idx),
+        "item_norms": ((n_items,), item_idx),
+        "predictions": ((n_users, n_items), np.ix_(user_idx, item_idx)),
+    }
+    selected = []
+    for constraint in constraints:
+        name = constraint.cells if isinstance(constraint.cells, str) else None
+        if name is not None and np.ndim(constraint.value) == 0:
+            selected.append(constraint)
+        elif name in whole:
+            shape, of = whole[name]
+            selected.append(replace(constraint, value=fitted(constraint, shape)[of]))
+        else:
+            raise ValueError(
+                f"{constraint!r}: holds for the users, items and ratings it was made for as a "
+                "whole, not for some of them or in another order"
+            )
+    return tuple(selected)
 
 
 def as_json(options: Any) -> dict[str, Any]:
