@@ -189,11 +189,12 @@ def _parser() -> argparse.ArgumentParser:
     import_.add_argument(
         "-o", "--output", metavar="FILE", type=_file_name, help="model to write (.npz)"
     )
+    import_.add_argument(
+        "-v", "--verbose", action="store_true", help="show what was found where, and how"
+    )
 
     check = _command(commands, "check", run_check, "shallow-cf check book.xlsx")
-    check.add_argument(
-        "workbook", metavar="BOOK.xlsx", type=_file_name, help="workbook with stored results"
-    )
+    _add_workbook(check, sheets="each that holds a model")
     return parser
 
 
@@ -213,11 +214,16 @@ def _command(
     return parser
 
 
-def _add_workbook(parser: argparse.ArgumentParser) -> None:
+def _add_workbook(parser: argparse.ArgumentParser, sheets: str = "the one that opens") -> None:
     parser.add_argument("workbook", metavar="BOOK.xlsx", type=_file_name, help="workbook to read")
+    parser.add_argument("--sheet", metavar="NAME", help=f"sheet to read (default: {sheets})")
     parser.add_argument(
-        "--sheet", metavar="NAME", help="sheet to read (default: the one that opens)"
+        "--ratings", metavar="RANGE", help="where the ratings are, such as H2:V16 (default: found)"
     )
+    parser.add_argument(
+        "--factors", metavar="RANGES",
+        help="where users' and items' embeddings are, such as B25:F39,H19:V23 (default: found)",
+    )  # fmt: skip
 
 
 def _add_solver(parser: argparse.ArgumentParser) -> None:

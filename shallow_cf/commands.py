@@ -209,7 +209,7 @@ def run_solve(args: Args) -> Outcome:
         _check_output(
             output, args.force, suffix, source=args.workbook, hint="; pass --in-place to do so"
         )
-    book = read_workbook(source, args.sheet)
+    book = _book(args)
     options = _solver_settings(args, book)
     with _progress("Solver") as callback:
         result: SolverResult = SOLVERS[args.method].solve(
@@ -239,7 +239,12 @@ def run_solve(args: Args) -> Outcome:
             for report in reports
         }
     steps = _plural(next(iter(result.trace[0])))
-    lines = [result.message, *_engine_note(book, args.method), *_objective_note(book)]
+    lines = [
+        result.message,
+        *_engine_note(book, args.method),
+        *_objective_note(book),
+        *_reading_notes(book),
+    ]
     if is_solved:
         lines.append(
             f"{output}, sheet {book.sheet}: RMSE {result.rmse_before:.6f} -> "
@@ -255,7 +260,7 @@ def run_import(args: Args) -> Outcome:
     """What a workbook holds; with -o as a model for Python."""
     if args.output is not None:
         _check_output(Path(args.output), args.force, ".npz", source=args.workbook)
-    book = read_workbook(args.workbook, args.sheet)
+    book = _book(args)
     rmse = objective.rmse(book.ratings, book.parameters)
     if args.output is not None:
         MatrixFactorization.from_parameters(book.ratings, book.parameters).save(args.output)
@@ -281,12 +286,16 @@ def run_import(args: Args) -> Outcome:
     ]
     if args.output is not None:
         lines.append(f"model              {args.output}")
+    lines += _reading_notes(book)
+    if args.verbose:
+        data |= {"found": [it._asdict() for it in book.how], "notes": list(book.notes)}
+        lines += ["", "found:", *(f"{what:<18} {where:<10} {why}" for what, where, why in book.how)]
     return Outcome(data, "\n".join(lines))
 
 
 def run_check(args: Args) -> Outcome:
     """Whether a workbook's stored results are what its formulas should give."""
-    checks = check_workbook(args.workbook)
+    checks = check_workbook(args.workbook, args.sheet, ratings=args.ratings, factors=args.factors)
     ok = all(check.ok for check in checks)
     data = {
         "cells": sum(check.cells for check in checks),
@@ -358,6 +367,16 @@ def _solver_settings(args: Args, book: WorkbookModel) -> Any:
             f"minimum, which --method {args.method} does not know: use --method grg"
         )
     return kind(**given)
+
+
+def _book(args: Args) -> WorkbookModel:
+    """The model of a workbook that a command asks for."""
+    return read_workbook(args.workbook, args.sheet, ratings=args.ratings, factors=args.factors)
+
+
+def _reading_notes(book: WorkbookModel) -> list[str]:
+    """What to say of how a workbook was read."""
+    return [f"NB: {note.replace('`ratings`', '--ratings')}." for note in book.notes]
 
 
 def _engine_note(book: WorkbookModel, method: str) -> list[str]:

@@ -10,7 +10,7 @@ import numpy as np
 from shallow_cf import objective
 from shallow_cf.parameters import FloatArray
 from shallow_cf.workbook.package import WorkbookError
-from shallow_cf.workbook.reader import WorkbookModel, read_all_models
+from shallow_cf.workbook.reader import WorkbookModel, read_all_models, read_workbook
 
 #: Largest difference that passes (stars): engines round their last digits differently.
 TOLERANCE = 1e-9
@@ -46,12 +46,20 @@ class SheetCheck:
         return self.max_difference <= TOLERANCE
 
 
-def check_workbook(path: str | os.PathLike[str]) -> list[SheetCheck]:
+def check_workbook(
+    path: str | os.PathLike[str],
+    sheet: str | None = None,
+    *,
+    ratings: str | None = None,
+    factors: str | None = None,
+) -> list[SheetCheck]:
     """Recompute every prediction and the loss of every model in a workbook.
 
     Parameters
     ----------
     path : path
+    sheet, ratings, factors : str, optional
+        Check one model only, as `read_workbook` finds it with these.
 
     Returns
     -------
@@ -63,7 +71,9 @@ def check_workbook(path: str | os.PathLike[str]) -> list[SheetCheck]:
     WorkbookError
         If there is no model, or results are not stored.
     """
-    return [check_model(model) for model in read_all_models(path)]
+    if sheet is ratings is factors is None:
+        return [check_model(model) for model in read_all_models(path)]
+    return [check_model(read_workbook(path, sheet, ratings=ratings, factors=factors))]
 
 
 def check_model(model: WorkbookModel) -> SheetCheck:

@@ -8,6 +8,8 @@ import os
 import re
 import sys
 import warnings
+from collections.abc import Container, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeGuard
@@ -18,7 +20,13 @@ import openpyxl
 
 from shallow_cf.parameters import FloatArray, Parameters
 from shallow_cf.ratings import Ratings
-from shallow_cf.workbook.formulas import Position, find_layout, reference_cells
+from shallow_cf.workbook.hints import (
+    Hints,
+    Position,
+    given_factors,
+    given_range,
+    reference_cells,
+)
 from shallow_cf.workbook.layout import (
     MAX_EXACT,
     MAX_PREDICTIONS,
@@ -28,6 +36,8 @@ from shallow_cf.workbook.layout import (
     cell_position,
 )
 from shallow_cf.workbook.package import WorkbookError, check_package, one_line
+from shallow_cf.workbook.pasted import find_pasted
+from shallow_cf.workbook.tables import Evidence, Found, find_layout
 
 #: Products and squares of larger numbers overflow; nobody's ratings come near.
 _LARGEST = 1e70
@@ -57,7 +67,12 @@ class WorkbookModel:
     solver_names : dict of str to str
         The sheet's Solver model as it stands in the file, see
         `shallow_cf.workbook.solver_options`; but where the right side of a constraint is a
-        cell of this sheet with a number in it, that number.
+        cell of this sheet with a number in it, that number, and without the sheet's own
+        name before a cell where that is in quotes.
+    how : tuple of Evidence
+        What was found, in which range, and what says that it is there.
+    notes : tuple of str
+        What to know before relying on that, such as where parts of the sheet disagree.
     """
 
     path: Path
@@ -69,20 +84,35 @@ class WorkbookModel:
     layout: Layout = field(repr=False)
     objective_formula: ObjectiveFormula | None
     solver_names: dict[str, str] = field(repr=False)
+    how: tuple[Evidence, ...] = field(default=(), repr=False)
+    notes: tuple[str, ...] = ()
 
 
-def read_workbook(path: str | os.PathLike[str], sheet: str | None = None) -> WorkbookModel:
+def read_workbook(
+    path: str | os.PathLike[str],
+    sheet: str | None = None,
+    *,
+    ratings: str | None = None,
+    factors: str | None = None,
+) -> WorkbookModel:
     """Read the model on a sheet of an .xlsx workbook.
 
     The sheet is understood by its formulas, so published editions, our own exports and
-    what Excel, LibreOffice or Gnumeric made of either are all read.
+    what Excel, LibreOffice or Gnumeric made of either are all read. Where the predictions
+    were pasted as values, the Solver model and the ids are believed instead if the numbers
+    agree.
 
     Parameters
     ----------
     path : path
     sheet : str, optional
         Name of the sheet; if None, the active sheet if it holds a model, otherwise the
-        first that does.
+        only one that does.
+    ratings : str, optional
+        The range of the ratings, such as ``"H2:V16"``, where there are several tables or
+        only a part of one is meant. Without `sheet` it is one of the active sheet.
+    factors : str, optional
+        The ranges of the users' and the items' embeddings, such as ``"B25:F39,H19:V23"``.
 
     Returns
     -------
@@ -93,33 +123,61 @@ def read_workbook(path: str | os.PathLike[str], sheet: str | None = None) -> Wor
     FileNotFoundError
         If there is no such file.
     WorkbookError
-        If it is no workbook, or no model is found, or a cell of one holds what it
-        should not (naming sheet and cell).
+        If it is no workbook, or no model is found, or several that could be meant, or a
+        cell of one holds what it should not (naming sheet and cell).
     """
-    grids = _load(Path(path))
-    if sheet is not None:
-        if sheet not in grids:
-            raise WorkbookError(
-                f"{Path(path).name} has no sheet {sheet!r}; it has: {', '.join(grids)}"
-            )
-        model = _model(Path(path), grids[sheet])
-        if model is None:
-            raise WorkbookError(f"{Path(path).name}, sheet {sheet!r}: {_NOTHING_FOUND}")
-        return model
-    for grid in sorted(grids.values(), key=lambda grid: not grid.active):
-        model = _model(Path(path), grid)
-        if model is not None:
-            return model
-    raise WorkbookError(f"{Path(path).name}: {_NOTHING_FOUND} on any of its sheets")
+    given = Hints(
+        "",
+        ratings=None if ratings is None else given_range("ratings", ratings),
+        factors=() if factors is None else given_factors(factors),
+    )
+    with _Book(Path(path)) as book:
+        if sheet is not None or given.given:
+            return _told(book, sheet, given)
+        active = None if book.active is None else _model(book, book.active)
+        if active is not None:
+            return active
+        others = _models(book, [name for name in book.names if name != book.active])
+    if len(others) > 1:
+        raise WorkbookError(
+            f"{book.path.name}: the sheet that opens holds no model, but several others do: "
+            f"choose `sheet` from {', '.join(model.sheet for model in others)}"
+        )
+    return others[0]
 
 
 def read_all_models(path: str | os.PathLike[str]) -> list[WorkbookModel]:
     """The models of all sheets that hold one, as `read_workbook` reads them."""
-    models = [_model(Path(path), grid) for grid in _load(Path(path)).values()]
-    found = [model for model in models if model is not None]
-    if not found:
-        raise WorkbookError(f"{Path(path).name}: {_NOTHING_FOUND} on any of its sheets")
-    return found
+    with _Book(Path(path)) as book:
+        return _models(book, book.names)
+
+
+def _told(book: _Book, sheet: str | None, given: Hints) -> WorkbookModel:
+    """The model on a given sheet or, with given ranges only, on the one that opens."""
+    name = book.active if sheet is None else sheet
+    if name is None or name not in book.names:
+        raise WorkbookError(
+            f"{book.path.name} has no sheet {name!r}; it has: {', '.join(book.names)}"
+        )
+    model = _model(book, name, given)
+    if model is None:
+        book.check_cells()
+        raise WorkbookError(f"{book.path.name}, sheet {name!r}: {_NOTHING_FOUND}")
+    return model
+
+
+def _models(book: _Book, names: list[str]) -> list[WorkbookModel]:
+    """All models by formulas or Solver names; if there is none, those that labels show."""
+    for by_labels in (False, True):
+        models = [
+            model
+            for name in names
+            if (model := _model(book, name, by_labels=by_labels)) is not None
+        ]
+        if models:
+            return models
+    book.check_cells()
+    raise WorkbookError(f"{book.path.name}: {_NOTHING_FOUND} on any of its sheets")
 
 
 _NOTHING_FOUND = 'no model found (predictions such as =IF(H2="",0,MMULT($B25:$F25,H$19:H$23)))'
@@ -130,7 +188,6 @@ class _Grid:
     """The cells of one sheet, (row, column) -> what is there."""
 
     name: str
-    active: bool
     formulas: dict[Position, str] = field(default_factory=dict)
     values: dict[Position, Any] = field(default_factory=dict)
     errors: set[Position] = field(default_factory=set)  # cells with #VALUE! and its like
@@ -157,57 +214,115 @@ class _Grid:
         return f"the error {value}" if position in self.errors else repr(value)
 
 
-def _load(path: Path) -> dict[str, _Grid]:
-    """Formulas and stored values of all sheets."""
-    check_package(path)
-    try:
-        with path.open("rb") as file, warnings.catch_warnings():
-            # openpyxl warns of what it does not know; nothing of that matters to a reader.
-            warnings.simplefilter("ignore")
-            # Read-only, because openpyxl's full load raises on some pivot tables; as an open
-            # file, because openpyxl goes by the name's ending otherwise.
-            formula_book = openpyxl.load_workbook(file, read_only=True)
-            value_book = openpyxl.load_workbook(file, read_only=True, data_only=True)
-            try:
-                active = formula_book.active
-                grids = {
-                    sheet.title: _grid(sheet, value_book[sheet.title], is_active=sheet is active)
-                    for sheet in formula_book.worksheets
-                }
-            finally:
-                formula_book.close()
-                value_book.close()
-    except MemoryError:
-        raise
-    except Exception as error:  # whatever openpyxl stumbles over in a damaged file
-        raise WorkbookError(
-            f"{path.name} is damaged or not understood: {one_line(error)}"
-        ) from error
-    if not any(grid.values or grid.formulas for grid in grids.values()):
-        raise WorkbookError(
-            f"{path.name}: no cells found; if Excel shows some, save it there as Excel Workbook "
-            "(.xlsx), not as Strict Open XML"
-        )
-    return grids
+class _Book:
+    """A workbook whose sheets are parsed when they are asked for.
+
+    Stored results come from a second pass: openpyxl shows either formulas or results.
+    """
+
+    def __init__(self, path: Path) -> None:
+        check_package(path)
+        self.path = path
+        self._grids: dict[str, _Grid] = {}
+        self._results: set[str] = set()
+
+    def __enter__(self) -> _Book:
+        self._file = self.path.open("rb")
+        try:
+            with self._reading():
+                # Read-only, because openpyxl's full load raises on some pivot tables; as an
+                # open file, because openpyxl goes by the name's ending otherwise.
+                self._formulas = openpyxl.load_workbook(self._file, read_only=True)
+                self._values: Any = None
+                self.names = [sheet.title for sheet in self._formulas.worksheets]
+                active = self._formulas.active
+                self.active = active.title if active in self._formulas.worksheets else None
+        except BaseException:
+            self._file.close()
+            raise
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for book in (self._formulas, self._values):
+            if book is not None:
+                book.close()
+        self._file.close()
+
+    @contextmanager
+    def _reading(self) -> Iterator[None]:
+        """Whatever openpyxl stumbles over in a damaged file becomes a WorkbookError."""
+        try:
+            with warnings.catch_warnings():
+                # openpyxl warns of what it does not know; nothing of that matters to a reader.
+                warnings.simplefilter("ignore")
+                yield
+        except MemoryError:
+            raise
+        except Exception as error:
+            raise WorkbookError(
+                f"{self.path.name} is damaged or not understood: {one_line(error)}"
+            ) from error
+
+    def grid(self, name: str) -> _Grid:
+        """A sheet's formulas, and what is in its other cells."""
+        if name not in self._grids:
+            with self._reading():
+                self._grids[name] = _grid(self._formulas[name])
+        return self._grids[name]
+
+    def with_results(self, name: str) -> _Grid:
+        """The same with the formulas' stored results."""
+        grid = self.grid(name)
+        if grid.formulas and name not in self._results:
+            with self._reading():
+                if self._values is None:
+                    self._values = openpyxl.load_workbook(
+                        self._file, read_only=True, data_only=True
+                    )
+                _add_values(grid, self._values[name], only=grid.formulas)
+            self._results.add(name)
+        return grid
+
+    def check_cells(self) -> None:
+        """Refuse a workbook without any cells."""
+        grids = [self.grid(name) for name in self.names]
+        if not any(grid.values or grid.formulas for grid in grids):
+            raise WorkbookError(
+                f"{self.path.name}: no cells found; if Excel shows some, save it there as Excel "
+                "Workbook (.xlsx), not as Strict Open XML"
+            )
 
 
-def _grid(formula_sheet: Any, value_sheet: Any, *, is_active: bool) -> _Grid:
-    """One sheet, from openpyxl's two views of it: with formulas and with stored results."""
-    grid = _Grid(formula_sheet.title, is_active)
-    for cell in _cells(formula_sheet):
+def _grid(sheet: Any) -> _Grid:
+    """One sheet, from openpyxl's view of it with formulas."""
+    grid = _Grid(sheet.title)
+    # References of a sheet to itself: its name adds nothing, and names may hold anything.
+    quoted = re.escape("'" + sheet.title.replace("'", "''") + "'!")
+    own = re.compile(rf"{quoted}|(?<![\w.'\]]){re.escape(sheet.title)}!", re.IGNORECASE)
+    for cell in _cells(sheet):
         if cell.data_type == "f":
-            text = getattr(cell.value, "text", cell.value)  # of an array formula
-            grid.formulas[cell.row, cell.column] = str(text)
-    for cell in _cells(value_sheet):
-        grid.values[cell.row, cell.column] = cell.value
-        if cell.data_type == "e":
-            grid.errors.add((cell.row, cell.column))
+            text = str(getattr(cell.value, "text", cell.value))  # of an array formula
+            grid.formulas[cell.row, cell.column] = own.sub("", text) if "!" in text else text
+        else:
+            _add_value(grid, cell)
     grid.solver_names = {
-        name.lower(): str(defined.attr_text or "")
-        for name, defined in formula_sheet.defined_names.items()
+        name.lower(): re.sub(quoted, "", str(defined.attr_text or ""))
+        for name, defined in sheet.defined_names.items()
         if name.lower().startswith("solver_")
     }
     return grid
+
+
+def _add_values(grid: _Grid, sheet: Any, only: Container[Position]) -> None:
+    for cell in _cells(sheet):
+        if (cell.row, cell.column) in only:
+            _add_value(grid, cell)
+
+
+def _add_value(grid: _Grid, cell: Any) -> None:
+    grid.values[cell.row, cell.column] = cell.value
+    if cell.data_type == "e":
+        grid.errors.add((cell.row, cell.column))
 
 
 def _cells(sheet: Any) -> list[Any]:
@@ -222,21 +337,50 @@ def _cells(sheet: Any) -> list[Any]:
     return cells
 
 
-def _objective_cell(grid: _Grid) -> Position | None:
-    blocks = list(reference_cells(grid.solver_names.get("solver_opt", "")))
-    return (blocks[0].row, blocks[0].column) if blocks else None
+def _hints(grid: _Grid, given: Hints | None) -> Hints:
+    """What the Solver model of a sheet says, and what the user does."""
+    hints = replace(given, sheet=grid.name) if given is not None else Hints(grid.name)
+    objective = list(reference_cells(grid.solver_names.get("solver_opt", "")))
+    return replace(
+        hints,
+        objective=(objective[0].row, objective[0].column) if objective else None,
+        changing=tuple(reference_cells(grid.solver_names.get("solver_adj", ""))),
+    )
 
 
-def _model(path: Path, grid: _Grid) -> WorkbookModel | None:
-    found = find_layout(grid.formulas, _objective_cell(grid))
+def _found(book: _Book, name: str, hints: Hints, *, by_labels: bool) -> Found | None:
+    """What is on a sheet: by its formulas, or else by what proves itself."""
+    grid = book.grid(name)
+    found = find_layout(grid.formulas, hints)
+    if found is None and (by_labels or hints.given or hints.objective or hints.changing):
+        grid = book.with_results(name)
+        cells = {
+            cell: float(value) if _is_number(value) else value
+            for cell, value in grid.values.items()
+            if not grid.is_blank(cell)
+        }
+        found = find_pasted(cells, grid.formulas, hints)
+    return found
+
+
+def _model(
+    book: _Book, name: str, given: Hints | None = None, *, by_labels: bool = True
+) -> WorkbookModel | None:
+    hints = _hints(book.grid(name), given)
+    found = _found(book, name, hints, by_labels=by_labels)
     if found is None:
         return None
-    layout, objective_formula = found
+    grid, layout = book.with_results(name), found.layout
     if layout.n_users * layout.n_items > MAX_PREDICTIONS:
         # A few formulas far apart must not make us reserve all memory for what lies between.
         raise WorkbookError(
             f"{grid.name}!{layout.ratings.range()}: more than {MAX_PREDICTIONS:,} ratings cells "
             "are refused"
+        )
+    if layout.n_factors * (layout.n_users + layout.n_items) > MAX_PREDICTIONS:
+        raise WorkbookError(
+            f"{grid.name}!{layout.user_factors.range()}: more than {MAX_PREDICTIONS:,} embedding "
+            "cells are refused"
         )
     layout = replace(
         layout,
@@ -256,15 +400,24 @@ def _model(path: Path, grid: _Grid) -> WorkbookModel | None:
     parameters = Parameters(P, np.ascontiguousarray(Q), *biases)
     objective = None if layout.loss is None else _stored(grid, layout.loss)[0, 0]
     return WorkbookModel(
-        path=path,
+        path=book.path,
         sheet=grid.name,
         ratings=ratings,
         parameters=parameters,
         objective=None if objective is None or math.isnan(objective) else float(objective),
         stored_predictions=_stored(grid, layout.predictions),
         layout=layout,
-        objective_formula=objective_formula,
+        objective_formula=found.objective_formula,
         solver_names={name: _resolved(grid, name) for name in grid.solver_names},
+        how=(*found.how, *_labels_found(layout)),
+        notes=found.notes,
+    )
+
+
+def _labels_found(layout: Layout) -> tuple[Evidence, Evidence]:
+    return (
+        Evidence("user ids", layout.user_ids.range(), "the nearest cells left of the ratings"),
+        Evidence("item ids", layout.item_ids.range(), "the nearest cells above the ratings"),
     )
 
 
