@@ -52,23 +52,16 @@ class _Table(NamedTuple):
 
     relative: Relative
     block: Block
+    ratings: Block | None  # None where neither a formula nor an objective says so
     n_cells: int
-
-    @property
-    def ratings(self) -> Block | None:
-        """Where its ratings are; None where no formula says so."""
-        if self.relative.rating_offset is None:
-            return None
-        down, right = self.relative.rating_offset
-        row, column = self.block.row + down, self.block.column + right
-        return Block(row, column, *self.block.shape)
+    whole: Block | None  # the ratings of all of the table, where this is a part of it
 
     def part(self, ratings: Block) -> _Table:
         """The part of it that predicts some of its ratings."""
-        whole = self.ratings or self.block
+        whole = self.ratings or ratings
         row = self.block.row + ratings.row - whole.row
         column = self.block.column + ratings.column - whole.column
-        return self._replace(block=Block(row, column, *ratings.shape))
+        return self._replace(block=Block(row, column, *ratings.shape), ratings=ratings)
 
     def shown(self) -> str:
         """What it is, for error messages."""
@@ -100,26 +93,21 @@ def find_layout(formulas: Mapping[Position, str], hints: Hints) -> Found | None:
     if not tables:
         return None
     table, why = _chosen(tables, compared, hints)
-    objective = _objective_of(table, compared, exactly=hints.ratings is not None)
-    ratings, predictions = table.ratings, table.block
-    if objective is not None:
-        # More than the formulas found: where all formulas of a user were overwritten, the
-        # objective still knows that there is one.
-        ratings, predictions = objective.ratings, objective.predictions
-    ratings = ratings or hints.ratings
-    if ratings is None or ratings.row < 2 or ratings.column < 2:
+    objective = _objective_of(table.block, table.relative, compared, exactly=True)
+    if table.ratings is None or 1 in (table.ratings.row, table.ratings.column):
         return None  # predictions of nothing, or no room for the ids
     loss = objective.cell if objective is not None else hints.objective
-    layout = _layout(table.relative, ratings, predictions, loss)
+    layout = _layout(table, loss)
     _check_factors(layout, hints)
     how = _how(layout, table, objective, hints, why)
     notes = _notes(layout, objective, compared, hints)
     return Found(layout, None if objective is None else objective.computes, how, notes)
 
 
-def _layout(
-    relative: Relative, ratings: Block, predictions: Block, loss: Position | None
-) -> Layout:
+def _layout(table: _Table, loss: Position | None = None) -> Layout:
+    relative, predictions = table.relative, table.block
+    ratings = table.ratings or predictions
+    whole = table.whole or ratings
     row, column = predictions.row, predictions.column
     n_users, n_items = predictions.shape
     first_factor, last_factor = relative.user_columns
@@ -132,8 +120,8 @@ def _layout(
         item_bias = Block(relative.item_bias[0], column + relative.item_bias[1], 1, n_items)
     return Layout(
         ratings=ratings,
-        user_ids=Block(ratings.row, ratings.column - 1, n_users, 1),
-        item_ids=Block(ratings.row - 1, ratings.column, 1, n_items),
+        user_ids=Block(ratings.row, whole.column - 1, n_users, 1),
+        item_ids=Block(whole.row - 1, ratings.column, 1, n_items),
         item_factors=Block(first_row, item_column, last_row - first_row + 1, n_items),
         user_factors=Block(user_row, first_factor, n_users, last_factor - first_factor + 1),
         predictions=predictions,
@@ -164,7 +152,7 @@ def _tables(
         position, why = unequal[0]
         raise WorkbookError(f"{hints.sheet}!{Block(*position).cell()}: {why}")
     tables = [
-        _Table(relative, _around(cells), len(cells))
+        _table(relative, cells, compared)
         for relative, all_cells in alike.items()
         for cells in _apart(all_cells, compared)
     ]
@@ -175,6 +163,22 @@ def _tables(
         for table in tables[1:]
         if table.n_cells > 1 and not tables[0].block.covers(table.block)
     ]
+
+
+def _table(relative: Relative, cells: list[Position], compared: list[Objective]) -> _Table:
+    """A table around some formulas, or all of it that an objective compares.
+
+    Where all formulas of a user were overwritten, the objective still knows that there is one.
+    """
+    block = _around(cells)
+    objective = _objective_of(block, relative, compared)
+    ratings = None
+    if objective is not None:
+        block, ratings = objective.predictions, objective.ratings
+    elif relative.rating_offset is not None:
+        down, right = relative.rating_offset
+        ratings = Block(block.row + down, block.column + right, *block.shape)
+    return _Table(relative, block, ratings, len(cells), ratings)
 
 
 def _apart(cells: list[Position], compared: list[Objective]) -> list[list[Position]]:
@@ -212,10 +216,14 @@ def _chosen(tables: list[_Table], compared: list[Objective], hints: Hints) -> tu
         tables = matching or tables[:1]  # without a match, `_check_factors` tells
     if len(tables) == 1:
         return tables[0], ""
+
+    def compared_by(table: _Table, compared: list[Objective]) -> bool:
+        return _objective_of(table.block, table.relative, compared) is not None
+
     told = [objective for objective in compared if objective.cell == hints.objective]
     for reasons, why in (
-        ([_objective_of(table, told) for table in tables], "Solver's objective compares these"),
-        ([_objective_of(table, compared) for table in tables], "an objective compares these"),
+        ([compared_by(table, told) for table in tables], "Solver's objective compares these"),
+        ([compared_by(table, compared) for table in tables], "an objective compares these"),
         ([_is_changed(table, hints) for table in tables], "Solver changes their embeddings"),
     ):
         named = [table for table, reason in zip(tables, reasons, strict=True) if reason]
@@ -235,9 +243,12 @@ def _predicting(tables: list[_Table], ratings: Block, hints: Hints) -> list[_Tab
     found = [
         table.part(ratings)
         for table in tables
-        if table.ratings is not None and table.ratings.covers(ratings)
+        if (
+            table.block.shape == ratings.shape
+            if table.ratings is None
+            else table.ratings.covers(ratings)
+        )
     ]
-    found += [t for t in tables if t.ratings is None and t.block.shape == ratings.shape]
     if not found:
         known = [(table.ratings or table.block).range() for table in tables[:4]]
         raise WorkbookError(
@@ -247,12 +258,8 @@ def _predicting(tables: list[_Table], ratings: Block, hints: Hints) -> list[_Tab
     return found
 
 
-def _blocks_of(table: _Table) -> Layout:
-    return _layout(table.relative, table.ratings or table.block, table.block, None)
-
-
 def _has_factors(table: _Table, factors: tuple[Block, ...]) -> bool:
-    layout = _blocks_of(table)
+    layout = _layout(table)
     return set(factors) in (
         {layout.user_factors, layout.item_factors},
         set(layout.variable_blocks()),
@@ -270,7 +277,7 @@ def _check_factors(layout: Layout, hints: Hints) -> None:
 
 
 def _is_changed(table: _Table, hints: Hints) -> bool:
-    layout = _blocks_of(table)
+    layout = _layout(table)
     return all(
         any(changing.covers(factors) for changing in hints.changing)
         for factors in (layout.user_factors, layout.item_factors)
@@ -281,16 +288,16 @@ def _is_changed(table: _Table, hints: Hints) -> bool:
 
 
 def _objective_of(
-    table: _Table, compared: list[Objective], *, exactly: bool = False
+    block: Block, relative: Relative, compared: list[Objective], *, exactly: bool = False
 ) -> Objective | None:
-    """The first objective that compares all of a table, or just that, with its ratings."""
+    """The first objective that compares all of some predictions, or just those, with ratings."""
     for objective in compared:
         ratings, predictions = objective.ratings, objective.predictions
         offset = ratings.row - predictions.row, ratings.column - predictions.column
         if (
-            (predictions == table.block if exactly else predictions.covers(table.block))
+            (predictions == block if exactly else predictions.covers(block))
             and ratings.shape == predictions.shape
-            and table.relative.rating_offset in (None, offset)
+            and relative.rating_offset in (None, offset)
         ):
             return objective
     return None
@@ -306,9 +313,10 @@ def _how(
     formulas = "the prediction formulas"
     solved = f"{formulas} and Solver's changing cells"
     alike = "formula" if table.n_cells == 1 else "formulas alike"
-    ratings = formulas if table.ratings is not None else "what the objective compares"
+    by_formula = table.relative.rating_offset is not None
+    ratings = formulas if by_formula else "what the objective compares"
     if hints.ratings is not None:
-        ratings = "given" + (f", and {formulas}" if table.ratings is not None else "")
+        ratings = f"given, and {formulas}" if by_formula else "given"
     how = [
         Evidence("ratings", layout.ratings.range(), ratings),
         Evidence("predictions", layout.predictions.range(), f"{table.n_cells} {alike}{why}"),
