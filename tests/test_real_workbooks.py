@@ -512,6 +512,17 @@ def test_pasted_values_without_labels_need_ranges(book, bias):
     assert model.parameters.equals(small_parameters(bias=bias))
 
 
+def test_two_models_pasted_as_values(plain_book):
+    paste_values(plain_book, "[A-Z]")
+    copy(plain_book, "A1:G16", "A31")
+    assert scf.read_workbook(plain_book).layout.ratings.range() == "E2:G5"  # Solver's
+    drop_names(plain_book)
+    with pytest.raises(scf.WorkbookError, match=r"several .*E11:G14 .*E2:G5; E41:G44 .*E32:G35"):
+        scf.read_workbook(plain_book)
+    for flags in ({"ratings": "E32:G35"}, {"factors": "B41:C44,E38:G39"}):
+        assert scf.read_workbook(plain_book, **flags).layout.ratings.range() == "E32:G35"
+
+
 def test_numbers_that_prove_nothing_are_no_model(plain_book):
     paste_values(plain_book, "[A-Z]")
     for address in ("B11", "B12", "B13", "B14"):

@@ -34,6 +34,10 @@ _OBJECTIVE = re.compile(
 )
 
 
+#: Nobody has more; what a damaged or hostile sheet has beyond that is not looked at.
+_MAX_OBJECTIVES = 50
+
+
 class Relative(NamedTuple):
     """What one prediction formula refers to, seen from its own cell.
 
@@ -134,9 +138,11 @@ def objectives(formulas: Mapping[Position, str], told: Position | None) -> list[
 
     Without a COUNT either range may be the ratings: such a cell is listed both ways.
     """
-    found = []
+    found: list[Objective] = []
     first = [told] if told is not None and told in formulas else []
     for position in [*first, *formulas]:
+        if len(found) >= _MAX_OBJECTIVES:
+            break
         formula = formulas[position]
         match = _OBJECTIVE.fullmatch(plain(formula)) if _holds("SUMXMY2", formula) else None
         if match is None:

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
-from itertools import islice, pairwise
+from itertools import dropwhile, islice, pairwise, product, takewhile
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -20,12 +20,15 @@ from shallow_cf.parameters import FloatArray
 from shallow_cf.workbook.formulas import objectives
 from shallow_cf.workbook.hints import Hints, Position
 from shallow_cf.workbook.layout import Block, Layout, ObjectiveFormula
+from shallow_cf.workbook.package import WorkbookError
 from shallow_cf.workbook.tables import Evidence, Found
 
-#: Guesses that are tried, and how large the tables may be.
-_MAX_GUESSES, _MAX_CELLS = 24, 100_000
+#: Guesses that are tried, how large the tables may be, and the sheets whose labels are read.
+_MAX_GUESSES, _MAX_CELLS, _MAX_SHEET = 24, 100_000, 100_000
 #: Predictions that agree to so much (stars) are those of the embeddings.
 _CLOSE = 1e-6
+
+_BESIDE = "numbers beside the ids"
 
 Numbers = Mapping[Position, Any]
 
@@ -78,13 +81,30 @@ def find_pasted(cells: Numbers, formulas: Mapping[Position, str], hints: Hints) 
     Returns
     -------
     Found or None
+
+    Raises
+    ------
+    WorkbookError
+        If labels alone show several.
     """
+    by_labels: dict[Block, Found] = {}
     for guess in islice(_guesses(cells, formulas, hints), _MAX_GUESSES):
-        for exact in guess.with_biases():
-            found = _proved(exact, cells, formulas, hints)
-            if found is not None:
-                return found
-    return None
+        tried = (_proved(exact, cells, formulas, hints) for exact in guess.with_biases())
+        found = next((it for it in tried if it is not None), None)
+        if found is not None and guess.from_factors != _BESIDE:
+            return found
+        if found is not None:
+            by_labels.setdefault(found.layout.predictions, found)
+    if len(by_labels) > 1:
+        shown = "; ".join(
+            f"{block.range()} of the ratings {found.layout.ratings.range()}"
+            for block, found in list(by_labels.items())[:4]
+        )
+        raise WorkbookError(
+            f"{hints.sheet}: several tables of predictions, and Solver's names do not say which "
+            f"one counts: {shown}. Choose one with `ratings`, or with `factors`"
+        )
+    return next(iter(by_labels.values()), None)
 
 
 # --- guesses ----------------------------------------------------------------------------
@@ -115,18 +135,19 @@ def _guesses(cells: Numbers, formulas: Mapping[Position, str], hints: Hints) -> 
     for ratings, predictions, why in tables:
         place = _beside_labels(cells, predictions)
         if place is not None:
-            yield _Guess(ratings, predictions, *place, why, "numbers beside the ids")
+            yield _Guess(ratings, predictions, *place, why, _BESIDE)
 
 
 def _pairs(blocks: tuple[Block, ...]) -> list[tuple[Block, Block]]:
     """Two blocks that can be multiplied, users' and items', as they may be read."""
-    return [
-        (p, q) for p in blocks for q in blocks if p is not q and p.n_columns == q.n_rows
-    ]  # fmt: skip
+    pairs = product(blocks[:_MAX_GUESSES], repeat=2)
+    return [(p, q) for p, q in pairs if p is not q and p.n_columns == q.n_rows]
 
 
 def _labelled(cells: Numbers) -> list[tuple[Block, Block]]:
     """Two tables with the same ids to the left and above each: ratings and predictions."""
+    if len(cells) > _MAX_SHEET:
+        return []
     turned = {(column, row): value for (row, column), value in cells.items()}
     headers = [
         (n, above, below, column)
@@ -150,13 +171,13 @@ def _labelled(cells: Numbers) -> list[tuple[Block, Block]]:
 
 
 def _repeated(cells: Numbers) -> list[tuple[int, list[Position]]]:
-    """Rows of different values that stand there more than once, the longest first.
+    """Rows of different ids that stand there more than once, the longest first.
 
     Each as its length and the cells where it begins. A label may stand before the first id.
     """
     starts: dict[tuple[Any, ...], list[Position]] = defaultdict(list)
     rows: dict[int, list[int]] = defaultdict(list)
-    for row, column in sorted(cells):
+    for row, column in sorted(cell for cell, value in cells.items() if _may_be_id(value)):
         rows[row].append(column)
     for row, columns in rows.items():
         breaks = [k for k in range(1, len(columns)) if columns[k] != columns[k - 1] + 1]
@@ -169,38 +190,36 @@ def _repeated(cells: Numbers) -> list[tuple[int, list[Position]]]:
     return sorted(repeated, key=lambda found: -found[0])
 
 
+def _may_be_id(value: Any) -> bool:
+    return isinstance(value, str) or (isinstance(value, float) and value.is_integer())
+
+
 def _beside_labels(cells: Numbers, predictions: Block) -> tuple[Block, Block] | None:
     """The numbers to the left of the ids of predictions, and those above their other ids."""
     rows = range(predictions.row, predictions.last_row + 1)
     columns = range(predictions.column, predictions.last_column + 1)
     left = _full_lines(
-        [[(row, column) for row in rows] for column in range(1, predictions.column)], cells
+        ([(row, column) for row in rows] for column in range(predictions.column - 1, 0, -1)), cells
     )
     above = _full_lines(
-        [[(row, column) for column in columns] for row in range(1, predictions.row)], cells
+        ([(row, column) for column in columns] for row in range(predictions.row - 1, 0, -1)), cells
     )
     n_factors = min(len(left), len(above))
     if n_factors == 0:
         return None
-    first_column, first_row = left[-1] - n_factors + 2, above[-1] - n_factors + 2
+    (_, first_column), (first_row, _) = left[n_factors - 1][0], above[n_factors - 1][0]
     return (
         Block(predictions.row, first_column, predictions.n_rows, n_factors),
         Block(first_row, predictions.column, n_factors, predictions.n_columns),
     )
 
 
-def _full_lines(lines: list[list[Position]], cells: Numbers) -> list[int]:
-    """Which lines next to each other are full of numbers, the nearest run beyond the ids."""
-    ids = len(lines) - 1
-    while ids >= 0 and not any(cell in cells for cell in lines[ids]):
-        ids -= 1
-    last = ids - 1
-    while last >= 0 and not _is_full(lines[last], cells):
-        last -= 1
-    first = last
-    while first > 0 and _is_full(lines[first - 1], cells):
-        first -= 1
-    return list(range(first, last + 1)) if last >= 0 else []
+def _full_lines(lines: Iterator[list[Position]], cells: Numbers) -> list[list[Position]]:
+    """Lines next to each other that are full of numbers: the nearest beyond the line of ids."""
+    beyond_ids = dropwhile(lambda line: not any(cell in cells for cell in line), lines)
+    next(beyond_ids, None)
+    full = dropwhile(lambda line: not _is_full(line, cells), beyond_ids)
+    return list(takewhile(lambda line: _is_full(line, cells), full))
 
 
 def _is_full(line: list[Position], cells: Numbers) -> bool:

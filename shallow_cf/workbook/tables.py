@@ -136,6 +136,8 @@ def _layout(table: _Table, loss: Position | None = None) -> Layout:
 
 #: So many lines without a formula, and what follows is another table.
 _GAP = 3
+#: So many kinds of formulas are looked at, those of which there are most.
+_MAX_TABLES = 50
 
 
 def _tables(
@@ -151,9 +153,10 @@ def _tables(
     if len(unequal) > sum(map(len, alike.values())):
         position, why = unequal[0]
         raise WorkbookError(f"{hints.sheet}!{Block(*position).cell()}: {why}")
+    most = sorted(alike.items(), key=lambda item: -len(item[1]))[:_MAX_TABLES]
     tables = [
         _table(relative, cells, compared)
-        for relative, all_cells in alike.items()
+        for relative, all_cells in most
         for cells in _apart(all_cells, compared)
     ]
     tables.sort(key=lambda table: -table.n_cells)
@@ -190,7 +193,7 @@ def _apart(cells: list[Position], compared: list[Objective]) -> list[list[Positi
     for axis in (0, 1):
         groups = [part for group in groups for part in _split(group, axis)]
     tables = [group for group in groups if len(group) > 1]
-    return tables or [cells]
+    return sorted(tables, key=len, reverse=True)[:_MAX_TABLES] or [cells]
 
 
 def _split(cells: list[Position], axis: int) -> list[list[Position]]:
