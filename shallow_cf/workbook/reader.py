@@ -68,7 +68,8 @@ class WorkbookModel:
         The sheet's Solver model as it stands in the file, see
         `shallow_cf.workbook.solver_options`; but where the right side of a constraint is a
         cell of this sheet with a number in it, that number, and without the sheet's own
-        name before a cell where that is in quotes.
+        name before a cell where that is in quotes. Where `ratings` or `factors` ask for
+        other cells than Solver's, without its objective and its changing cells.
     how : tuple of Evidence
         What was found, in which range, and what says that it is there.
     notes : tuple of str
@@ -398,6 +399,14 @@ def _model(
     Q = _numbers(grid, layout.item_factors, "embedding").T
     biases = [_numbers(grid, block, "bias").ravel() for block in layout.bias_blocks or ()]
     parameters = Parameters(P, np.ascontiguousarray(Q), *biases)
+    solver_names = {name: _resolved(grid, name) for name in grid.solver_names}
+    notes = found.notes
+    if hints.given and not _is_solved(layout, hints):
+        solver_names = {k: v for k, v in solver_names.items() if k not in _PLACES}
+        notes = (
+            "the objective and the changing cells in Solver's dialog are not those of these "
+            "ranges: the RMSE and all embeddings of the ranges count",
+        )
     objective = None if layout.loss is None else _stored(grid, layout.loss)[0, 0]
     return WorkbookModel(
         path=book.path,
@@ -408,9 +417,22 @@ def _model(
         stored_predictions=_stored(grid, layout.predictions),
         layout=layout,
         objective_formula=found.objective_formula,
-        solver_names={name: _resolved(grid, name) for name in grid.solver_names},
+        solver_names=solver_names,
         how=(*found.how, *_labels_found(layout)),
-        notes=found.notes,
+        notes=notes,
+    )
+
+
+_PLACES = ("solver_opt", "solver_adj")
+
+
+def _is_solved(layout: Layout, hints: Hints) -> bool:
+    """Whether the Solver model of the sheet, if there is one, is about this layout."""
+    loss = None if layout.loss is None else (layout.loss.row, layout.loss.column)
+    places = [*layout.variable_blocks(), layout.user_factors, layout.item_factors]
+    places += layout.bias_blocks or ()
+    return hints.objective in (None, loss) and all(
+        any(place.covers(changing) for place in places) for changing in hints.changing
     )
 
 

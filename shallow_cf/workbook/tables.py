@@ -97,6 +97,8 @@ def find_layout(formulas: Mapping[Position, str], hints: Hints) -> Found | None:
     if table.ratings is None or 1 in (table.ratings.row, table.ratings.column):
         return None  # predictions of nothing, or no room for the ids
     loss = objective.cell if objective is not None else hints.objective
+    if objective is None and hints.given and any(it.cell == loss for it in compared):
+        loss = None  # it is the objective of something else than what is asked for
     layout = _layout(table, loss)
     _check_factors(layout, hints)
     how = _how(layout, table, objective, hints, why)
