@@ -420,7 +420,8 @@ def test_an_objective_that_forgets_a_user(plain_book):
     part = scf.read_workbook(plain_book, ratings="E2:G4")
     assert part.ratings.n_users == 3
     assert part.objective_formula is not None
-    assert part.notes == ()
+    [note] = part.notes  # the fourth user is among Solver's cells
+    assert note.startswith("Solver's dialog names another objective or other changing cells")
 
 
 def test_solver_names_that_disagree_are_told(plain_book, capsys):
@@ -433,6 +434,18 @@ def test_solver_names_that_disagree_are_told(plain_book, capsys):
     assert objective == "Solver's objective is A1, but G16 compares ratings and predictions"
     assert changing.startswith("Solver's changing cells E8:G9,B11:B14 do not hold all of B11:C14,")
     assert f"NB: {objective}.\n" in run(capsys, "import", plain_book)[1]
+
+
+def test_solver_names_of_another_sheet_say_nothing_here(plain_book):
+    book = openpyxl.load_workbook(plain_book)
+    names = book.worksheets[0].defined_names
+    names["solver_opt"].attr_text = "other!$A$1"
+    names["solver_adj"].attr_text = "'the, other'!$A$1:$B$2,other!$A$3"
+    book.save(plain_book)
+    model = scf.read_workbook(plain_book)
+    assert model.layout.loss.cell() == "G16"
+    assert model.notes == ()
+    assert "Solver" not in str(model.how)
 
 
 # --- ranges that the user gives -------------------------------------------------------------
@@ -475,7 +488,7 @@ def test_solve_a_part_and_leave_the_rest(plain_book, tmp_path, capsys):
     target = tmp_path / "part.xlsx"
     status, out, _ = run(capsys, "solve", plain_book, "--ratings", "E2:G4", "-o", target)
     assert status == 0
-    assert "NB: the objective and the changing cells in Solver's dialog are not those of" in out
+    assert "NB: Solver's dialog names another objective or other changing cells than" in out
     before, after = (scf.read_workbook(path).parameters for path in (plain_book, target))
     np.testing.assert_array_equal(before.user_factors[3], after.user_factors[3])
     assert not np.isclose(before.user_factors[:3], after.user_factors[:3]).any()

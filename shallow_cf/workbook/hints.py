@@ -14,8 +14,6 @@ Position = tuple[int, int]
 CELL = r"[A-Z]{1,3}[1-9]\d*"
 RANGE = rf"{CELL}(?::{CELL})?"
 _LAST_ROW, _LAST_COLUMN = 1_048_576, 16_384
-#: One part of a union of references; a quoted sheet name may hold commas.
-_REFERENCE = re.compile(r"(?:'(?:[^']|'')*'|[^,'])+")
 
 
 @dataclass(frozen=True)
@@ -62,11 +60,16 @@ def block_of(text: str) -> Block:
     return Block(row, column, last_row - row + 1, last_column - column + 1)
 
 
-def reference_cells(text: str) -> Iterator[Block]:
-    """The blocks that the text of a Solver name refers to, such as ``bias!$H$19:$V$24,...``."""
-    for part in _REFERENCE.findall(text):
-        area = part.rpartition("!")[2].replace("$", "").strip()
-        if re.fullmatch(RANGE, area):
+def reference_cells(text: str, sheet: str | None = None) -> Iterator[Block]:
+    """The blocks that the text of a Solver name refers to, such as ``bias!$H$19:$V$24,...``.
+
+    With `sheet` those of that sheet only, or of none that is named.
+    """
+    for part in text.split(","):
+        name, _, cells = part.strip().removeprefix("=").rpartition("!")
+        area = cells.replace("$", "").strip()
+        is_here = sheet is None or name.strip("'").lower() in ("", sheet.lower())
+        if is_here and re.fullmatch(RANGE, area):
             yield block_of(area)
 
 

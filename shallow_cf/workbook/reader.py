@@ -338,14 +338,20 @@ def _cells(sheet: Any) -> list[Any]:
     return cells
 
 
+#: The Solver names that say where something is: objective and changing cells.
+_PLACES = ("solver_opt", "solver_adj")
+
+
 def _hints(grid: _Grid, given: Hints | None) -> Hints:
     """What the Solver model of a sheet says, and what the user does."""
     hints = replace(given, sheet=grid.name) if given is not None else Hints(grid.name)
-    objective = list(reference_cells(grid.solver_names.get("solver_opt", "")))
+    objective, changing = (
+        list(reference_cells(grid.solver_names.get(name, ""), grid.name)) for name in _PLACES
+    )
     return replace(
         hints,
         objective=(objective[0].row, objective[0].column) if objective else None,
-        changing=tuple(reference_cells(grid.solver_names.get("solver_adj", ""))),
+        changing=tuple(changing),
     )
 
 
@@ -404,8 +410,8 @@ def _model(
     if hints.given and not _is_solved(layout, hints):
         solver_names = {k: v for k, v in solver_names.items() if k not in _PLACES}
         notes = (
-            "the objective and the changing cells in Solver's dialog are not those of these "
-            "ranges: the RMSE and all embeddings of the ranges count",
+            "Solver's dialog names another objective or other changing cells than those of these "
+            "ranges: the RMSE and all embeddings of the ranges count instead",
         )
     objective = None if layout.loss is None else _stored(grid, layout.loss)[0, 0]
     return WorkbookModel(
@@ -421,9 +427,6 @@ def _model(
         how=(*found.how, *_labels_found(layout)),
         notes=notes,
     )
-
-
-_PLACES = ("solver_opt", "solver_adj")
 
 
 def _is_solved(layout: Layout, hints: Hints) -> bool:
