@@ -23,16 +23,21 @@ from xml.etree import ElementTree
 from xml.parsers import expat
 from xml.sax.saxutils import quoteattr
 
-from defusedxml import DefusedXmlException
+from defusedxml import DefusedXmlException, EntitiesForbidden
 from defusedxml import ElementTree as SafeElementTree
 
+from shallow_cf.workbook.layout import cell_address, column_number
 from shallow_cf.workbook.sheet_xml import number_text
 
 #: More than this, uncompressed, is no workbook of ours but a mistake or a zip bomb.
 _MAX_BYTES = 400 * 2**20
 _MAX_RATIO = 150
-_SMALL = 16 * 2**20
+_SMALL = 2 * 2**20
 _MAX_PARTS = 10_000
+#: An Excel sheet has no more.
+_MAX_ROWS, _MAX_COLUMNS = 1_048_576, 16_384
+#: Rows left out, all sheets together; each is counted by itself.
+_MAX_GAPS = 4 * _MAX_ROWS
 
 _OLE_MAGIC = b"\xd0\xcf\x11\xe0"
 _WORKBOOK_PART = "xl/workbook.xml"
@@ -42,6 +47,7 @@ _FONT_ORDER = (
     "b", "i", "strike", "condense", "extend", "outline", "shadow", "u", "vertAlign", "sz",
     "color", "name", "family", "charset", "scheme",
 )  # fmt: skip
+_ADDRESS = re.compile(r"([A-Z]{1,3})([1-9]\d{0,6})", re.ASCII)
 _FULL_CALC = re.compile(rb'\sfullCalcOnLoad="(?:1|true)"')
 
 _Numbers = Mapping[str, float]
@@ -73,7 +79,9 @@ def check_package(path: Path) -> None:
     try:
         with zipfile.ZipFile(path) as archive:
             members = archive.infolist()
-    except (zipfile.BadZipFile, NotImplementedError) as error:  # the latter: a later zip
+    except MemoryError:
+        raise
+    except Exception as error:  # BadZipFile, and what zipfile stumbles over before it sees that
         raise WorkbookError(f"{path.name} is not an .xlsx workbook") from error
     names = {member.filename for member in members}
     if _WORKBOOK_PART not in names:
@@ -90,6 +98,33 @@ def check_package(path: Path) -> None:
             f"{path.name} declares {total / 2**20:.0f} MB of content in "
             f"{path.stat().st_size / 2**20:.1f} MB: refused as damaged or hostile"
         )
+
+
+def check_sheets(path: Path) -> None:
+    """Refuse sheets of which openpyxl would lose cells, or count to rows that no sheet has.
+
+    It takes on trust that rows and cells stand in their order: cells that do not are
+    dropped without a word, and a row numbered 10**12 is counted up to.
+
+    Raises
+    ------
+    WorkbookError
+        If rows or cells are out of order, there twice, or beyond the end of the sheet; if
+        a number is spelled as Python alone understands it; if two sheets have one name, or
+        one has no content.
+    DefusedXmlException
+        If a sheet declares XML entities.
+    """
+    with zipfile.ZipFile(path) as archive:
+        names, gaps = set(archive.namelist()), 0
+        for sheet, part in _sheet_parts(archive).items():
+            if part not in names:
+                # openpyxl leaves it out and gives its Solver model to the sheet after it.
+                raise WorkbookError(f"the content of sheet {sheet!r} is not in the file")
+            with archive.open(part) as file:
+                gaps += _SheetCheck(sheet).parse(file)
+            if gaps > _MAX_GAPS:
+                raise WorkbookError(f"its sheets leave out {gaps:,} rows: refused as hostile")
 
 
 def one_line(error: BaseException) -> str:
@@ -196,7 +231,7 @@ def patch_cells(
                 raise WorkbookError(f"there is no sheet {sheet!r}")
             edits[parts[sheet]] = (sheet, numbers.get(sheet, {}), results.get(sheet, {}))
         for member in old.infolist():
-            content = old.read(member)
+            content = _content(old, member)
             if member.filename in edits:
                 content = _patch_sheet(content, *edits[member.filename])
             elif member.filename == _WORKBOOK_PART and not _FULL_CALC.search(content):
@@ -204,6 +239,18 @@ def patch_cells(
                 content = re.sub(rb'\sfullCalcOnLoad="\w*"', b"", content)
                 content = re.sub(rb"<(\w+:)?calcPr\b", rb'\g<0> fullCalcOnLoad="1"', content)
             new.writestr(member, content, zipfile.ZIP_DEFLATED)
+
+
+def _content(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> bytes:
+    """A part of the package, unpacked; also one that reading the numbers did not need."""
+    try:
+        return archive.read(member)
+    except MemoryError:
+        raise
+    except Exception as error:  # what zipfile and zlib stumble over in a damaged archive
+        raise WorkbookError(
+            f"{member.filename} in the workbook is damaged: {one_line(error)}"
+        ) from error
 
 
 def _sheet_parts(archive: zipfile.ZipFile) -> dict[str, str]:
@@ -215,13 +262,103 @@ def _sheet_parts(archive: zipfile.ZipFile) -> dict[str, str]:
         target = relation.get("Target", "")
         absolute = target.startswith("/")
         part = target[1:] if absolute else posixpath.normpath(posixpath.join(folder, target))
-        targets[relation.get("Id")] = part
+        if relation.get("TargetMode") != "External":
+            targets[relation.get("Id")] = part
     parts: dict[str, str] = {}
     for element in SafeElementTree.fromstring(archive.read(_WORKBOOK_PART)).iter():
         if element.tag.endswith("}sheet"):
-            relation_id = next(v for k, v in element.attrib.items() if k.endswith("}id"))
-            parts[element.get("name", "")] = targets[relation_id]
+            relation_id = next((v for k, v in element.attrib.items() if k.endswith("}id")), None)
+            name = element.get("name", "")
+            if name.lower() in {other.lower() for other in parts}:
+                raise WorkbookError(f"two sheets have the name {name!r}")
+            parts[name] = targets.get(relation_id, "")
     return parts
+
+
+class _SheetCheck:
+    """Reads a sheet's XML once from end to end, keeping nothing; see `check_sheets`."""
+
+    def __init__(self, sheet: str) -> None:
+        self._sheet = sheet
+        self._row = self._column = self._gaps = 0
+        self._in_data = self._in_value = False
+        self._type = "n"
+
+    def parse(self, file: IO[bytes]) -> int:
+        """How many rows the sheet leaves out before its last."""
+        parser = expat.ParserCreate()
+        parser.StartElementHandler = self._start
+        parser.EndElementHandler = self._end
+        parser.CharacterDataHandler = self._text
+        parser.EntityDeclHandler = self._refuse_entity
+        parser.ParseFile(file)
+        return self._gaps
+
+    def _refuse_entity(self, name: str, *_: object) -> None:
+        raise EntitiesForbidden(name, None, None, None, None, None)
+
+    def _start(self, name: str, attributes: dict[str, str]) -> None:
+        local = name.rpartition(":")[2]
+        if local == "sheetData":
+            self._in_data = True
+        elif self._in_data and local == "row":
+            self._start_row(attributes.get("r"))
+        elif self._in_data and local == "c":
+            self._start_cell(attributes)
+        elif self._in_data and local == "v":
+            self._in_value = True
+
+    def _end(self, name: str) -> None:
+        local = name.rpartition(":")[2]
+        if local == "v":
+            self._in_value = False
+        elif local == "sheetData":
+            self._in_data = False
+
+    def _start_row(self, number: str | None) -> None:
+        row = self._row + 1 if number is None else _whole(number)
+        if not self._row < row <= _MAX_ROWS:
+            raise WorkbookError(
+                f"sheet {self._sheet!r}: row {_short(number)} after row {self._row}, rows must "
+                f"stand in their order up to {_MAX_ROWS}"
+            )
+        self._gaps += row - self._row - 1
+        self._row, self._column = row, 0
+
+    def _start_cell(self, attributes: dict[str, str]) -> None:
+        address = attributes.get("r")
+        row, column = self._row, self._column + 1
+        if address:
+            match = _ADDRESS.fullmatch(address)
+            row, column = (int(match[2]), column_number(match[1])) if match else (0, 0)
+        if row != self._row or not self._column < column <= _MAX_COLUMNS:
+            raise WorkbookError(
+                f"sheet {self._sheet!r}, row {self._row}: cell {_short(address)} after column "
+                f"{self._column}, cells must stand in their row and in their order"
+            )
+        self._column = column
+        self._type = attributes.get("t", "n")
+
+    def _text(self, text: str) -> None:
+        if not self._in_value:
+            return
+        python_only = self._type == "n" and ("_" in text or not text.isascii())
+        if python_only or (self._type == "s" and "-" in text):
+            cell = cell_address(self._row, self._column)
+            raise WorkbookError(f"{self._sheet}!{cell}: {_short(text)} is no number")
+
+
+def _whole(text: str) -> int:
+    """A row number; 0, which is none, for what is none."""
+    try:
+        return int(float(text)) if float(text).is_integer() else 0
+    except (ValueError, OverflowError):
+        return 0
+
+
+def _short(text: str | None) -> str:
+    """A text of the file as it can stand in a message."""
+    return repr(text if text is None or len(text) <= 40 else f"{text[:40]}...")
 
 
 def _patch_sheet(xml: bytes, sheet: str, numbers: _Numbers, results: _Numbers) -> bytes:
