@@ -101,30 +101,53 @@ def check_package(path: Path) -> None:
 
 
 def check_sheets(path: Path) -> None:
-    """Refuse sheets of which openpyxl would lose cells, or count to rows that no sheet has.
+    """Refuse workbooks whose sheets openpyxl would confuse.
+
+    Raises
+    ------
+    WorkbookError
+        If two sheets have one name, or one has no content.
+    """
+    with zipfile.ZipFile(path) as archive:
+        names = set(archive.namelist())
+        for sheet, part in _sheet_parts(archive).items():
+            if part not in names:
+                # openpyxl leaves it out and gives its Solver model to the sheet after it.
+                raise WorkbookError(f"the content of sheet {sheet!r} is not in the file")
+
+
+def check_cells(path: Path, sheet: str, gaps: int = 0) -> int:
+    """Refuse a sheet of which openpyxl would lose cells, or count to rows that no sheet has.
 
     It takes on trust that rows and cells stand in their order: cells that do not are
     dropped without a word, and a row numbered 10**12 is counted up to.
+
+    Parameters
+    ----------
+    path : Path
+    sheet : str
+        Name of the sheet.
+    gaps : int
+        How many rows the sheets read before leave out.
+
+    Returns
+    -------
+    int
+        How many it is together with this one.
 
     Raises
     ------
     WorkbookError
         If rows or cells are out of order, there twice, or beyond the end of the sheet; if
-        a number is spelled as Python alone understands it; if two sheets have one name, or
-        one has no content.
+        a number is spelled as Python alone understands it; if too many rows are left out.
     DefusedXmlException
-        If a sheet declares XML entities.
+        If the sheet declares XML entities.
     """
-    with zipfile.ZipFile(path) as archive:
-        names, gaps = set(archive.namelist()), 0
-        for sheet, part in _sheet_parts(archive).items():
-            if part not in names:
-                # openpyxl leaves it out and gives its Solver model to the sheet after it.
-                raise WorkbookError(f"the content of sheet {sheet!r} is not in the file")
-            with archive.open(part) as file:
-                gaps += _SheetCheck(sheet).parse(file)
-            if gaps > _MAX_GAPS:
-                raise WorkbookError(f"its sheets leave out {gaps:,} rows: refused as hostile")
+    with zipfile.ZipFile(path) as archive, archive.open(_sheet_parts(archive)[sheet]) as file:
+        gaps += _SheetCheck(sheet).parse(file)
+    if gaps > _MAX_GAPS:
+        raise WorkbookError(f"its sheets leave out {gaps:,} rows: refused as hostile")
+    return gaps
 
 
 def one_line(error: BaseException) -> str:

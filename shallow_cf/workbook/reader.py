@@ -35,7 +35,13 @@ from shallow_cf.workbook.layout import (
     ObjectiveFormula,
     cell_position,
 )
-from shallow_cf.workbook.package import WorkbookError, check_package, one_line
+from shallow_cf.workbook.package import (
+    WorkbookError,
+    check_cells,
+    check_package,
+    check_sheets,
+    one_line,
+)
 from shallow_cf.workbook.pasted import find_pasted
 from shallow_cf.workbook.tables import Evidence, Found, find_layout
 
@@ -226,11 +232,13 @@ class _Book:
         self.path = path
         self._grids: dict[str, _Grid] = {}
         self._results: set[str] = set()
+        self._gaps = 0
 
     def __enter__(self) -> _Book:
         self._file = self.path.open("rb")
         try:
             with self._reading():
+                check_sheets(self.path)
                 # Read-only, because openpyxl's full load raises on some pivot tables; as an
                 # open file, because openpyxl goes by the name's ending otherwise.
                 self._formulas = openpyxl.load_workbook(self._file, read_only=True)
@@ -268,6 +276,7 @@ class _Book:
         """A sheet's formulas, and what is in its other cells."""
         if name not in self._grids:
             with self._reading():
+                self._gaps = check_cells(self.path, name, self._gaps)
                 self._grids[name] = _grid(self._formulas[name])
         return self._grids[name]
 
@@ -331,8 +340,9 @@ def _cells(sheet: Any) -> list[Any]:
     cells, n_rows = [], 0
     try:
         for row in sheet.iter_rows():
-            cells += [cell for cell in row if cell.value is not None]
             n_rows += 1
+            if row:  # not so for the rows, up to a million, that the file leaves out
+                cells += [cell for cell in row if cell.value is not None]
     except ValueError as error:
         raise ValueError(f"sheet {sheet.title!r}, after row {n_rows}: {one_line(error)}") from error
     return cells
