@@ -225,7 +225,8 @@ def test_a_part_that_is_missing(small_book):
     contents = parts(small_book)
     del contents[SHEET1]
     save(small_book, contents)
-    with pytest.raises(scf.WorkbookError, match=r"^small.xlsx: no cells found"):
+    message = r"^small.xlsx .*the content of sheet 'dotprod' is not in the file$"
+    with pytest.raises(scf.WorkbookError, match=message):
         scf.read_workbook(small_book)
 
 
@@ -356,6 +357,119 @@ def test_a_document_type_without_entities_is_not_written_on(small_book, tmp_path
     edit(small_book, SHEET1, lambda xml: b"<!DOCTYPE worksheet>" + xml)
     model = scf.read_workbook(small_book)
     with pytest.raises(scf.WorkbookError, match="sheet 'dotprod' declares a document type: refus"):
+        scf.update_workbook(model, model.parameters, tmp_path / "out.xlsx")
+    assert list(tmp_path.iterdir()) == [small_book]
+
+
+@pytest.mark.parametrize("row", ["1048577", "9" * 12, "9" * 400, "0", "-1", "3", "x", ""])
+def test_rows_out_of_order_or_beyond_the_end_are_refused(small_book, row):
+    # openpyxl counts up to the number of a row, and drops those that come too late.
+    far = f'<row r="{row}"><c><v>1</v></c></row></sheetData>'.encode()
+    edit(small_book, SHEET1, lambda xml: xml.replace(b"</sheetData>", far))
+    message = r"small.xlsx is .* sheet 'dotprod': row '\S*' after row 26, rows must stand in their"
+    assert re.match(message, assert_cheap(lambda: scf.read_workbook(small_book)))
+
+
+def test_the_last_row_of_a_sheet_is_read(small_book):
+    last = b'<row r="1048576"><c r="XFD1048576"><v>1</v></c></row></sheetData>'
+    edit(small_book, SHEET1, lambda xml: xml.replace(b"</sheetData>", last))
+    assert same_model(scf.read_workbook(small_book), small_book)
+
+
+def test_many_sheets_of_one_far_row_are_refused(small_book):
+    book = openpyxl.load_workbook(small_book)
+    for _ in range(5):
+        book.create_sheet().cell(1_048_576, 1, 1)
+    book.save(small_book)
+    message = assert_cheap(lambda: scf.read_workbook(small_book))
+    assert "its sheets leave out 4,194,305 rows" in message
+
+
+def test_an_empty_sheet_that_claims_ten_billion_cells(small_book):
+    def claim(xml):
+        xml = re.sub(rb'<dimension ref="[^"]*"', b'<dimension ref="A1:NTP1000000"', xml)
+        return re.sub(rb"<sheetData>.*</sheetData>", b"<sheetData/>", xml)
+
+    edit(small_book, SHEET1, claim)
+    assert "no cells found" in assert_cheap(lambda: scf.read_workbook(small_book))
+
+
+@pytest.mark.parametrize("change", ["swap", "twice", "other row", "split row"])
+def test_cells_out_of_order_are_refused(small_book, change):
+    # openpyxl drops some of them, and a rating would count as never given.
+    def spoil(xml):
+        e2, f2 = (cell_pattern(address).search(xml)[0] for address in ("E2", "F2"))
+        new = {
+            "swap": f2 + e2,
+            "twice": e2 + e2 + f2,
+            "other row": e2 + f2.replace(b"F2", b"F3"),
+            "split row": e2 + b'</row><row r="2">' + f2,
+        }
+        return xml.replace(e2 + f2, new[change])
+
+    edit(small_book, SHEET1, spoil)
+    with pytest.raises(scf.WorkbookError, match=r"sheet 'dotprod'.* row .* must stand in their"):
+        scf.read_workbook(small_book)
+
+
+@pytest.mark.parametrize("text", ["1_0", "1_0.5", "\u0664", "\uff14.5"])
+def test_a_number_that_only_python_understands(small_book, text):
+    set_cell(small_book, "E2", f"<c {{r}}><v>{text}</v></c>")
+    with pytest.raises(scf.WorkbookError, match=r"dotprod!E2: .* is no number$"):
+        scf.read_workbook(small_book)
+
+
+def test_a_sheet_that_is_elsewhere_is_not_followed(small_book):
+    edit(
+        small_book,
+        "xl/_rels/workbook.xml.rels",
+        lambda xml: xml.replace(b'sheet1.xml"', b'sheet1.xml" TargetMode="External"'),
+    )
+    with pytest.raises(scf.WorkbookError, match=r"content of sheet 'dotprod' is not in the file$"):
+        scf.read_workbook(small_book)
+
+
+def test_macros_and_links_to_other_workbooks_are_kept_and_not_followed(small_book, tmp_path):
+    link = b"<externalLink><externalBook><sheetNames/></externalBook></externalLink>"
+    kind = "http://schemas.openxmlformats.org/officeDocument/2006/relationships/externalLink"
+    extra = {
+        "xl/vbaProject.bin": bytes(range(256)),
+        "xl/externalLinks/externalLink1.xml": link,
+        "xl/externalLinks/_rels/externalLink1.xml.rels": b'<Relationships><Relationship Id="rId1" '
+        b'Target="http://127.0.0.1:9/other.xlsx" TargetMode="External"/></Relationships>',
+    }
+    relation = f'<Relationship Id="rId9" Type="{kind}" Target="externalLinks/externalLink1.xml"/>'
+    edit(
+        small_book,
+        "xl/_rels/workbook.xml.rels",
+        lambda xml: xml.replace(b"</Relationships>", relation.encode() + b"</Relationships>"),
+    )
+    edit(
+        small_book,
+        "[Content_Types].xml",
+        lambda xml: xml.replace(
+            b"openxmlformats-officedocument.spreadsheetml.sheet.main",
+            b"ms-excel.sheet.macroEnabled.main",
+        ),
+    )
+    save(small_book, parts(small_book) | extra)
+    book = small_book.rename(tmp_path / "macros.xlsm")
+    model = scf.read_workbook(book)
+    assert same_model(model, book)
+    scf.update_workbook(model, model.parameters, tmp_path / "out.xlsm")
+    after = parts(tmp_path / "out.xlsm")
+    assert {name: after[name] for name in extra} == extra
+
+
+def test_a_part_that_reading_does_not_need_may_be_damaged_until_it_is_copied(small_book, tmp_path):
+    with zipfile.ZipFile(small_book) as archive:
+        member = archive.getinfo("docProps/app.xml")
+    content = bytearray(small_book.read_bytes())
+    place = member.header_offset + 30 + len(member.filename) + 20
+    content[place : place + 9] = bytes(9)
+    small_book.write_bytes(content)
+    model = scf.read_workbook(small_book)
+    with pytest.raises(scf.WorkbookError, match=r"^docProps/app.xml in the workbook is damaged"):
         scf.update_workbook(model, model.parameters, tmp_path / "out.xlsx")
     assert list(tmp_path.iterdir()) == [small_book]
 
