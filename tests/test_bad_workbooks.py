@@ -366,7 +366,7 @@ def test_rows_out_of_order_or_beyond_the_end_are_refused(small_book, row):
     # openpyxl counts up to the number of a row, and drops those that come too late.
     far = f'<row r="{row}"><c><v>1</v></c></row></sheetData>'.encode()
     edit(small_book, SHEET1, lambda xml: xml.replace(b"</sheetData>", far))
-    message = r"small.xlsx is .* sheet 'dotprod': row '\S*' after row 26, rows must stand in their"
+    message = r"small.xlsx is .* sheet 'dotprod': row '\S*' after row 27, rows must stand in their"
     assert re.match(message, assert_cheap(lambda: scf.read_workbook(small_book)))
 
 

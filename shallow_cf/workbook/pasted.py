@@ -173,7 +173,8 @@ def _labelled(cells: Numbers) -> list[tuple[Block, Block]]:
 def _repeated(cells: Numbers) -> list[tuple[int, list[Position]]]:
     """Rows of different ids that stand there more than once, the longest first.
 
-    Each as its length and the cells where it begins. A label may stand before the first id.
+    Each as its length and the cells where it begins. A label may stand before the first id and
+    after the last.
     """
     starts: dict[tuple[Any, ...], list[Position]] = defaultdict(list)
     rows: dict[int, list[int]] = defaultdict(list)
@@ -182,8 +183,8 @@ def _repeated(cells: Numbers) -> list[tuple[int, list[Position]]]:
     for row, columns in rows.items():
         breaks = [k for k in range(1, len(columns)) if columns[k] != columns[k - 1] + 1]
         for start, stop in pairwise([0, *breaks, len(columns)]):
-            for first in (start, start + 1):
-                values = tuple(cells[row, column] for column in columns[first:stop])
+            for first, last in product((start, start + 1), (stop, stop - 1)):
+                values = tuple(cells[row, column] for column in columns[first:last])
                 if len(values) > 1 and len(set(values)) == len(values):
                     starts[values].append((row, columns[first]))
     repeated = [(len(values), places) for values, places in starts.items() if len(places) > 1]

@@ -87,7 +87,7 @@ def solver_names(
     """
     if layout.loss is None:
         raise ValueError("a Solver model needs a loss cell")
-    prefix = _quoted(sheet) + "!"
+    prefix = quoted(sheet) + "!"
     variables = (prefix + block.range(fixed=True) for block in layout.variable_blocks())
     places = {
         "solver_opt": prefix + layout.loss.range(fixed=True),
@@ -123,7 +123,7 @@ def n_constraints(names: dict[str, str], layout: Layout) -> int:
     return sum(b.n_rows * b.n_columns for b in blocks if layout.predictions.covers(b))
 
 
-def _quoted(sheet: str) -> str:
+def quoted(sheet: str) -> str:
     """A sheet's name as formulas have it."""
     return sheet if _BARE_NAME.fullmatch(sheet) else "'" + sheet.replace("'", "''") + "'"
 

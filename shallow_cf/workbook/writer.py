@@ -18,6 +18,7 @@ from shallow_cf._checks import check_choice
 from shallow_cf._files import whole_file
 from shallow_cf.parameters import Parameters
 from shallow_cf.ratings import Ratings
+from shallow_cf.solvers.options import SolverOptions
 from shallow_cf.solvers.result import TraceRow
 from shallow_cf.workbook.canvas import Canvas
 from shallow_cf.workbook.charts import add_chart
@@ -44,12 +45,17 @@ class Model(Protocol):
         """Parameters in the order of the ratings' ids."""
         ...
 
+    def solver_options_for(self, ratings: Ratings) -> Any:
+        """The settings of its solver, for the ratings' users and items."""
+        ...
+
 
 def write_workbook(
     path: str | os.PathLike[str],
     ratings: Ratings,
     *models: Parameters | Model,
     overwrite: bool = False,
+    solver_options: SolverOptions | None = None,
     sheets: Sequence[str] | None = None,
     titles: Mapping[Any, str] | None = None,
     runs: Mapping[str, Sequence[TraceRow]] | None = None,
@@ -70,6 +76,9 @@ def write_workbook(
         items than the ratings.
     overwrite : bool
         Whether a file that stands there may be replaced.
+    solver_options : SolverOptions, optional
+        What the Solver dialog of each sheet shows. If None: the settings of a model fitted
+        with solver="grg", else those of the published workbook.
     sheets : sequence of str, optional
         Which of `TEACHING_SHEETS` to add; by default all for up to 30 users and 30 items,
         none for more. ``history`` and ``answer_report`` are there only when there is
@@ -88,9 +97,11 @@ def write_workbook(
         If `path` exists and `overwrite` is false.
     ValueError
         If models and ratings do not fit together, the table is too large for a
-        worksheet, or an id or title cannot stand in a cell.
+        worksheet, an id or title cannot stand in a cell, or the dialog cannot hold a
+        constraint: then give the `solver_options` to write.
     """
-    sources = _sources(ratings, models, titles)
+    _check_options(solver_options)
+    sources = _sources(ratings, models, titles, solver_options)
     is_small = max(ratings.n_users, ratings.n_items) <= TEACHING_SIZE
     wanted = (TEACHING_SHEETS if is_small else ()) if sheets is None else sheets
     for sheet in wanted:
@@ -103,7 +114,10 @@ def write_workbook(
 
 
 def _sources(
-    ratings: Ratings, models: Sequence[Parameters | Model], titles: Mapping[Any, str] | None
+    ratings: Ratings,
+    models: Sequence[Parameters | Model],
+    titles: Mapping[Any, str] | None,
+    solver_options: SolverOptions | None,
 ) -> list[Source]:
     """The sheets of the models, the one without biases first."""
     if not models:
@@ -124,8 +138,21 @@ def _sources(
             ratings.n_users, ratings.n_items, parameters.n_factors,
             bias=parameters.has_bias, titles=shown is not None,
         )  # fmt: skip
-        sources[sheet] = Source(sheet, layout, ratings, parameters, shown)
+        options = _own_options(model, ratings) if solver_options is None else solver_options
+        names = solver_names(sheet, layout, options, ratings)
+        sources[sheet] = Source(sheet, layout, ratings, parameters, names, shown)
     return [sources[name] for name in ("dotprod", "bias") if name in sources]
+
+
+def _check_options(value: object) -> None:
+    if not isinstance(value, SolverOptions | None):
+        raise TypeError(f"`solver_options` must be SolverOptions, got {type(value).__name__}")
+
+
+def _own_options(model: Parameters | Model, ratings: Ratings) -> SolverOptions | None:
+    """The settings a model was fitted with, where they are those of the dialog."""
+    options = None if isinstance(model, Parameters) else model.solver_options_for(ratings)
+    return options if isinstance(options, SolverOptions) else None
 
 
 def _traces(models: Sequence[Parameters | Model]) -> dict[str, Sequence[TraceRow]]:
@@ -146,13 +173,13 @@ def _draft(
     book.remove(book.worksheets[0])
     book.properties.creator = "shallow_cf"
     add_styles(book)
-    layouts = {source.sheet: source.layout for source in sources}
+    names = {source.sheet: source.solver_names for source in sources}
     cells = {}
     for canvas in canvases:
         sheet = _add_sheet(book, canvas)
         cells[canvas.name] = (extent(canvas), sheet_data(canvas, style_ids(sheet)))
-        if canvas.name in layouts:
-            for key, text in solver_names(canvas.name, layouts[canvas.name]).items():
+        if canvas.name in names:
+            for key, text in names[canvas.name].items():
                 sheet.defined_names[key] = DefinedName(key, attr_text=text, hidden=True)
             # The last model is what opens, and what `read_workbook` takes if not told a sheet.
             book.active = sheet

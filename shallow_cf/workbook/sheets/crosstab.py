@@ -8,7 +8,6 @@ from shallow_cf.parameters import FloatArray
 from shallow_cf.workbook.canvas import Canvas, Choice
 from shallow_cf.workbook.layout import Block, Layout
 from shallow_cf.workbook.sheets.source import Source
-from shallow_cf.workbook.solver_model import limit_note
 
 #: The lesson's ratings: half a star to five, in halves.
 _LOWEST, _HIGHEST = 0.5, 5.0
@@ -132,9 +131,8 @@ def _notes(canvas: Canvas, source: Source) -> None:
             "Without Excel: shallow-cf solve BOOK.xlsx -o SOLVED.xlsx",
         ),
     )
-    note = limit_note(source.parameters.n_params)
-    if note is not None:
-        canvas.put(row, 2, note, "warning")
+    if source.note is not None:
+        canvas.put(row, 2, source.note, "warning")
 
 
 def _choices(canvas: Canvas, layout: Layout, rating: FloatArray) -> None:

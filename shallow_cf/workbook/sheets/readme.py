@@ -6,7 +6,6 @@ from collections.abc import Iterable
 
 from shallow_cf.workbook.canvas import Canvas
 from shallow_cf.workbook.sheets.source import Source
-from shallow_cf.workbook.solver_model import limit_note
 
 #: What is on each sheet, in the order of the tabs.
 SHEETS = {
@@ -84,9 +83,8 @@ def draw(source: Source, sheets: Iterable[str]) -> Canvas:
             canvas.put(row, 2, text.format(sheet=source.sheet), "wrapped text")
             canvas.heights[row] = 15.0 * -(-len(text) // 100)
             row += 1
-    note = limit_note(source.parameters.n_params)
-    if note is not None:
-        canvas.put(row, 2, note, "warning")
+    if source.note is not None:
+        canvas.put(row, 2, source.note, "warning")
     canvas.width([1], 16)
     canvas.width([2], 92)
     return canvas

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
@@ -14,10 +13,10 @@ from shallow_cf.parameters import FloatArray, Parameters
 from shallow_cf.ratings import Ratings
 from shallow_cf.workbook.canvas import Canvas, Content, as_content
 from shallow_cf.workbook.layout import Block, Layout
+from shallow_cf.workbook.solver_model import limit_note, n_constraints, quoted
 
 #: Characters of a text that MATCH can look for.
 _LONGEST_MATCH = 255
-_NO_QUOTES_NEEDED = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 
 @dataclass(frozen=True)
@@ -32,6 +31,8 @@ class Source:
         Where everything stands on it.
     ratings : Ratings
     parameters : Parameters
+    solver_names : dict of str to str
+        The sheet's Solver model.
     titles : tuple of str, optional
         A title an item.
     """
@@ -40,14 +41,19 @@ class Source:
     layout: Layout
     ratings: Ratings
     parameters: Parameters
+    solver_names: dict[str, str]
     titles: tuple[str, ...] | None = None
 
     @property
     def prefix(self) -> str:
         """The sheet's name as it stands in front of a reference."""
-        if _NO_QUOTES_NEEDED.fullmatch(self.sheet):
-            return f"{self.sheet}!"
-        return "'" + self.sheet.replace("'", "''") + "'!"
+        return f"{quoted(self.sheet)}!"
+
+    @property
+    def note(self) -> str | None:
+        """What to tell the reader of a model that Excel's own Solver refuses."""
+        n_limited = n_constraints(self.solver_names, self.layout)
+        return limit_note(self.parameters.n_params, n_limited)
 
     def cell(self, block: Block, r: int = 0, c: int = 0) -> str:
         """A reference to one cell of a block of the crosstab sheet."""
