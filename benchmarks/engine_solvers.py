@@ -202,22 +202,39 @@ def solve_calc(workbook, python, pipe, engine, settings):
     return outcome["solution"], outcome["seconds"], None
 
 
+def stop(started):
+    """End a process group: by asking, and where that does not help by force."""
+    try:
+        os.killpg(started.pid, signal.SIGTERM)
+        started.wait(timeout=10)
+    except subprocess.TimeoutExpired:
+        os.killpg(started.pid, signal.SIGKILL)
+        started.wait()
+
+
 @contextmanager
-def libreoffice(engine, steps):
-    """A solver of LibreOffice as a function of the workbook; stops LibreOffice at the end."""
-    python, pipe = python_with_uno(), f"shallow_cf_{os.getpid()}"
-    settings = engine.settings | ({engine.steps: steps} if steps and engine.steps else {})
-    with tempfile.TemporaryDirectory() as profile:
-        command = ["soffice", "--headless", "--norestore", "--nologo"]
+def office():
+    """LibreOffice without a window, with a profile of its own; the pipe it listens on."""
+    pipe = f"shallow_cf_{os.getpid()}"
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as profile:
+        command = [program("soffice", "libreoffice-calc"), "--headless", "--norestore", "--nologo"]
         command += [f"-env:UserInstallation={Path(profile).as_uri()}"]
         command += [f"--accept=pipe,name={pipe};urp;"]
         # soffice is a starter; its own process group lets us stop what it started too.
-        office = subprocess.Popen(command, start_new_session=True)
+        started = subprocess.Popen(command, start_new_session=True)
         try:
-            yield partial(solve_calc, python=python, pipe=pipe, engine=engine, settings=settings)
+            yield pipe
         finally:
-            os.killpg(office.pid, signal.SIGTERM)
-            office.wait()
+            stop(started)
+
+
+@contextmanager
+def libreoffice(engine, steps):
+    """A solver of LibreOffice as a function of the workbook; stops LibreOffice at the end."""
+    settings = engine.settings | ({engine.steps: steps} if steps and engine.steps else {})
+    with office() as pipe:
+        python = python_with_uno()
+        yield partial(solve_calc, python=python, pipe=pipe, engine=engine, settings=settings)
 
 
 # --- the benchmark -------------------------------------------------------------------------

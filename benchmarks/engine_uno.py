@@ -6,6 +6,9 @@ has NumPy. Reads a task as JSON from standard input and prints the outcome as JS
     {"pipe": name LibreOffice listens on, "workbook": path, "objective": "dotprod!$V$41",
      "variables": "dotprod!$H$19:$V$23,...", "service": the solver's name,
      "settings": {property: value}, "bounds": [low, high] or null}
+
+LibreOffice from 25.2 on takes Excel's Solver model in; it then solves that one, and not the
+one of the task, unless there are bounds to be added.
 """
 
 import json
@@ -18,6 +21,8 @@ from com.sun.star.beans import PropertyValue
 from com.sun.star.connection import NoConnectException
 from com.sun.star.sheet import SolverConstraint
 from com.sun.star.sheet.SolverConstraintOperator import GREATER_EQUAL, LESS_EQUAL
+
+ENGINE_FINISHED = 1  # com.sun.star.sheet.SolverStatus, which LibreOffice < 25 does not have
 
 
 def connect(pipe, patience=60):
@@ -37,12 +42,16 @@ def connect(pipe, patience=60):
 
 
 def open_workbook(context, path):
-    """The workbook, loaded without a window."""
+    """The workbook, loaded without a window; read-only, so that it is neither locked nor
+    refused because a run before this one left its lock behind."""
     desktop = context.ServiceManager.createInstanceWithContext(
         "com.sun.star.frame.Desktop", context
     )
-    hidden = PropertyValue(Name="Hidden", Value=True)
-    return desktop.loadComponentFromURL(Path(path).resolve().as_uri(), "_blank", 0, (hidden,))
+    how = tuple(PropertyValue(Name=name, Value=True) for name in ("Hidden", "ReadOnly"))
+    document = desktop.loadComponentFromURL(Path(path).resolve().as_uri(), "_blank", 0, how)
+    if document is None:
+        raise SystemExit(f"LibreOffice does not open {path}")
+    return document
 
 
 def cells(sheet, references):
@@ -64,14 +73,35 @@ def box(variables, bounds):
     )
 
 
-def set_property(solver, name, value):
-    """Set one property; a whole number must be told to be a ``long``, or goes as a byte."""
+def whole_as_long(value):
+    """A whole number must be told to be a ``long``, or goes as a byte."""
     whole = isinstance(value, int) and not isinstance(value, bool)
-    value = uno.Any("long", value) if whole else value
-    uno.invoke(solver, "setPropertyValue", (name, value))
+    return uno.Any("long", value) if whole else value
 
 
-def solve(context, document, task):
+def solve_stored(sheet, task):
+    """Run the engine on the Solver model of the sheet, and say what it left in the cells."""
+    stored = sheet.SolverSettings
+    stored.Engine = task["service"]
+    stored.SuppressDialog = True
+    stored.EngineOptions = tuple(
+        PropertyValue(Name=name, Value=whole_as_long(value))
+        for name, value in task["settings"].items()
+    )
+    start = time.perf_counter()
+    stored.solve()
+    seconds = time.perf_counter() - start
+    if stored.Status != ENGINE_FINISHED:
+        raise SystemExit(f"LibreOffice did not solve: {stored.ErrorMessage}")
+    blocks = (
+        sheet.getCellRangeByPosition(b.StartColumn, b.StartRow, b.EndColumn, b.EndRow)
+        for b in stored.VariableCells
+    )
+    solution = [value for block in blocks for row in block.DataArray for value in row]
+    return {"seconds": seconds, "success": True, "solution": solution}
+
+
+def solve_told(context, document, task):
     """Set the model up as the task says, run the engine, and say what it found."""
     sheet = document.Sheets.getByIndex(0)
     variables = tuple(cells(sheet, task["variables"]))
@@ -85,7 +115,7 @@ def solve(context, document, task):
     solver.Constraints = box(variables, task["bounds"]) if task["bounds"] else ()
     solver.Maximize = False
     for name, value in task["settings"].items():
-        set_property(solver, name, value)
+        uno.invoke(solver, "setPropertyValue", (name, whole_as_long(value)))
     start = time.perf_counter()
     solver.solve()
     return {
@@ -93,6 +123,14 @@ def solve(context, document, task):
         "success": solver.Success,
         "solution": list(solver.Solution),
     }
+
+
+def solve(context, document, task):
+    """Solve the model that LibreOffice found in the workbook, or else the one of the task."""
+    sheet = document.Sheets.getByIndex(0)
+    if hasattr(sheet, "SolverSettings") and not task["bounds"]:
+        return solve_stored(sheet, task)
+    return solve_told(context, document, task)
 
 
 def main():

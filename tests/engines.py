@@ -11,6 +11,7 @@ import subprocess
 import tempfile
 import zipfile
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 
@@ -22,11 +23,15 @@ def require(engine: str) -> str:
     """The program's path; where it is missing, skip with a reason, or fail if CI insists."""
     program = shutil.which(_PROGRAM[engine])
     if program is None:
-        reason = f"{engine} ({_PROGRAM[engine]}) is not installed"
-        if os.environ.get("SHALLOW_CF_REQUIRE_ENGINES"):
-            pytest.fail(reason)
-        pytest.skip(reason)
+        missing(f"{engine} ({_PROGRAM[engine]}) is not installed")
     return program
+
+
+def missing(reason: str) -> NoReturn:
+    """Skip with the reason, or fail if CI insists."""
+    if os.environ.get("SHALLOW_CF_REQUIRE_ENGINES"):
+        pytest.fail(reason)
+    pytest.skip(reason)
 
 
 def without_results(source: Path, target: Path) -> None:
