@@ -84,6 +84,11 @@ def run(command, **options):
 # --- the model in the workbook -------------------------------------------------------------
 
 
+def solver_sheet(book):
+    """The first sheet with a Solver model."""
+    return next(sheet for sheet in book.worksheets if "solver_opt" in sheet.defined_names)
+
+
 def solver_model(sheet):
     """Objective and variables, as the Solver's hidden names hold them."""
     return tuple(sheet.defined_names[f"solver_{name}"].attr_text for name in ("opt", "adj"))
@@ -98,7 +103,7 @@ def variable_cells(sheet):
 def rmse_at(workbook, values, ratings):
     """RMSE of the embeddings: written into the workbook and read back by the package."""
     book = openpyxl.load_workbook(workbook)
-    for cell, value in zip(variable_cells(book.active), values, strict=True):
+    for cell, value in zip(variable_cells(solver_sheet(book)), values, strict=True):
         cell.value = value
     solved = workbook.with_name("solved.xlsx")
     book.save(solved)
@@ -109,15 +114,19 @@ def rmse_at(workbook, values, ratings):
 
 
 def gather_variables(workbook):
-    """Write the workbook with all variables in column X; return their number.
+    """Write the model's sheet alone, all variables in column X; return their number.
 
     Gnumeric's solver takes one rectangle of variable cells, not two: the embeddings' own
     cells become references to column X.
     """
     book = openpyxl.load_workbook(workbook)
-    cells = variable_cells(book.active)
+    sheet = solver_sheet(book)
+    for other in book.worksheets:
+        if other is not sheet:
+            book.remove(other)
+    cells = variable_cells(sheet)
     for row, cell in enumerate(cells, start=1):
-        book.active[f"X{row}"] = cell.value
+        sheet[f"X{row}"] = cell.value
         cell.value = f"=$X${row}"
     book.save(workbook.with_name("gathered.xlsx"))
     return len(cells)
@@ -135,7 +144,7 @@ def solver_element(objective, n_variables, steps):
 
 def prepare_gnumeric(workbook, steps):
     """Write a .gnumeric file that holds the model, which its xlsx import does not take in."""
-    objective, _ = solver_model(openpyxl.load_workbook(workbook).active)
+    objective, _ = solver_model(solver_sheet(openpyxl.load_workbook(workbook)))
     element = solver_element(objective, gather_variables(workbook), steps)
     plain, model = workbook.with_name("plain.gnumeric"), workbook.with_name("model.gnumeric")
     run(["ssconvert", workbook.with_name("gathered.xlsx"), plain])
@@ -194,7 +203,7 @@ def python_with_uno():
 
 def solve_calc(workbook, python, pipe, engine, settings):
     """Values of the variables and seconds; these engines report no iterations."""
-    objective, variables = solver_model(openpyxl.load_workbook(workbook).active)
+    objective, variables = solver_model(solver_sheet(openpyxl.load_workbook(workbook)))
     task = {"pipe": pipe, "workbook": str(workbook), "objective": objective}
     task |= {"variables": variables, "service": engine.service}
     task |= {"settings": settings, "bounds": engine.bounds}

@@ -7,8 +7,8 @@ has NumPy. Reads a task as JSON from standard input and prints the outcome as JS
      "variables": "dotprod!$H$19:$V$23,...", "service": the solver's name,
      "settings": {property: value}, "bounds": [low, high] or null}
 
-LibreOffice from 25.2 on takes Excel's Solver model in; it then solves that one, and not the
-one of the task, unless there are bounds to be added.
+LibreOffice from 25.2 on takes Excel's Solver model in: objective and variables are then those
+it found, and not those of the task.
 """
 
 import json
@@ -21,8 +21,6 @@ from com.sun.star.beans import PropertyValue
 from com.sun.star.connection import NoConnectException
 from com.sun.star.sheet import SolverConstraint
 from com.sun.star.sheet.SolverConstraintOperator import GREATER_EQUAL, LESS_EQUAL
-
-ENGINE_FINISHED = 1  # com.sun.star.sheet.SolverStatus, which LibreOffice < 25 does not have
 
 
 def connect(pipe, patience=60):
@@ -54,14 +52,20 @@ def open_workbook(context, path):
     return document
 
 
-def cells(sheet, references):
-    """The address of every cell of ``H19:V23,B25:F39``, block by block, row by row."""
-    for reference in references.replace("$", "").split(","):
-        block = sheet.getCellRangeByName(reference.split("!")[-1])
-        rows, columns = len(block.Rows), len(block.Columns)
-        for row in range(rows):
-            for column in range(columns):
-                yield block.getCellByPosition(column, row).CellAddress
+def block_cells(block):
+    """The address of every cell of a block, row by row."""
+    rows, columns = len(block.Rows), len(block.Columns)
+    for row in range(rows):
+        for column in range(columns):
+            yield block.getCellByPosition(column, row).CellAddress
+
+
+def told_model(sheet, task):
+    """Objective and variables from ``dotprod!$V$41`` and ``dotprod!$H$19:$V$23,...``."""
+    places = [task["objective"], *task["variables"].split(",")]
+    blocks = (sheet.getCellRangeByName(place.split("!")[-1]) for place in places)
+    objective, *variables = (cell for block in blocks for cell in block_cells(block))
+    return objective, tuple(variables)
 
 
 def box(variables, bounds):
@@ -79,38 +83,31 @@ def whole_as_long(value):
     return uno.Any("long", value) if whole else value
 
 
-def solve_stored(sheet, task):
-    """Run the engine on the Solver model of the sheet, and say what it left in the cells."""
-    stored = sheet.SolverSettings
-    stored.Engine = task["service"]
-    stored.SuppressDialog = True
-    stored.EngineOptions = tuple(
-        PropertyValue(Name=name, Value=whole_as_long(value))
-        for name, value in task["settings"].items()
-    )
-    start = time.perf_counter()
-    stored.solve()
-    seconds = time.perf_counter() - start
-    if stored.Status != ENGINE_FINISHED:
-        raise SystemExit(f"LibreOffice did not solve: {stored.ErrorMessage}")
+def stored_model(sheet):
+    """Objective and variables as LibreOffice itself took them from the workbook.
+
+    Its SolverSettings could solve them, too; but that opens a window even when told not to,
+    and ended LibreOffice 25.2.3 with a crash after some minutes.
+    """
+    found = sheet.SolverSettings
     blocks = (
         sheet.getCellRangeByPosition(b.StartColumn, b.StartRow, b.EndColumn, b.EndRow)
-        for b in stored.VariableCells
+        for b in found.VariableCells
     )
-    solution = [value for block in blocks for row in block.DataArray for value in row]
-    return {"seconds": seconds, "success": True, "solution": solution}
+    return found.ObjectiveCell, tuple(cell for block in blocks for cell in block_cells(block))
 
 
-def solve_told(context, document, task):
+def solve(context, document, task):
     """Set the model up as the task says, run the engine, and say what it found."""
-    sheet = document.Sheets.getByIndex(0)
-    variables = tuple(cells(sheet, task["variables"]))
+    sheet = document.Sheets.getByName(task["objective"].split("!")[0])
+    stored = hasattr(sheet, "SolverSettings")
+    objective, variables = stored_model(sheet) if stored else told_model(sheet, task)
     solver = context.ServiceManager.createInstanceWithContext(task["service"], context)
     if solver is None:
         needs = "Debian: libreoffice-nlpsolver, and a Java runtime"
         raise SystemExit(f"LibreOffice has no service {task['service']} ({needs})")
     solver.Document = document
-    solver.Objective = next(cells(sheet, task["objective"]))
+    solver.Objective = objective
     solver.Variables = variables
     solver.Constraints = box(variables, task["bounds"]) if task["bounds"] else ()
     solver.Maximize = False
@@ -123,14 +120,6 @@ def solve_told(context, document, task):
         "success": solver.Success,
         "solution": list(solver.Solution),
     }
-
-
-def solve(context, document, task):
-    """Solve the model that LibreOffice found in the workbook, or else the one of the task."""
-    sheet = document.Sheets.getByIndex(0)
-    if hasattr(sheet, "SolverSettings") and not task["bounds"]:
-        return solve_stored(sheet, task)
-    return solve_told(context, document, task)
 
 
 def main():

@@ -147,8 +147,9 @@ def test_libreoffice_names_our_cells(found, case):
             "variables": variables,
             "constraints": 0,
         }
-    if not case.startswith("reference"):  # which has more sheets
-        assert found[case].keys() == CASES[case].keys()
+    if not case.startswith("reference"):  # which has models on other sheets, too
+        models = {sheet for sheet, model in found[case].items() if model["variables"]}
+        assert models == CASES[case].keys()
 
 
 def test_constraints_would_be_counted(found):
