@@ -3,29 +3,25 @@
 Needs LibreOffice (soffice) and Poppler (pdftoppm).
 """
 
-import subprocess
+import shutil
 import tempfile
 from pathlib import Path
 
 import shallow_cf as scf
+from shallow_cf.screenshot import screenshot
 
-PICTURE = Path(__file__).parent / "images" / "workbook"
+PICTURE = Path(__file__).parent / "images" / "workbook.png"
 
 
 def main():
-    """Export the solved crosstab, print it to PDF, turn that into a PNG."""
+    """Export the solved crosstab and keep the picture of its sheet's first page."""
     ratings = scf.load_crosstab()
     model = scf.MatrixFactorization(bias=True, solver="grg", random_state=1).fit(ratings)
     with tempfile.TemporaryDirectory() as folder:
         book = Path(folder) / "book.xlsx"
         scf.write_workbook(book, ratings, model)
-        profile = f"-env:UserInstallation={Path(folder, 'profile').as_uri()}"
-        convert = ["soffice", profile, "--headless", "--convert-to", "pdf", "--outdir", folder]
-        subprocess.run([*convert, str(book)], check=True, capture_output=True)
-        # 110 dots an inch of a landscape page; the window leaves out the empty margins.
-        window = ["-x", "70", "-y", "75", "-W", "1140", "-H", "720"]
-        picture = ["pdftoppm", "-r", "110", *window, "-png", "-singlefile"]
-        subprocess.run([*picture, str(book.with_suffix(".pdf")), str(PICTURE)], check=True)
+        pictures = {p.sheet: p.path for p in screenshot(book, folder) if p.page == 1}
+        shutil.copyfile(pictures["bias"], PICTURE)
 
 
 if __name__ == "__main__":

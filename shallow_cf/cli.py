@@ -23,9 +23,11 @@ from shallow_cf.commands import (
     run_demo,
     run_export,
     run_import,
+    run_screenshot,
     run_solve,
 )
 from shallow_cf.ratings import DUPLICATES
+from shallow_cf.screenshot import DPI
 from shallow_cf.solvers import SOLVERS
 from shallow_cf.solvers.options import DERIVATIVES, SEARCHES, TARGETS
 
@@ -195,6 +197,21 @@ def _parser() -> argparse.ArgumentParser:
 
     check = _command(commands, "check", run_check, "shallow-cf check book.xlsx")
     _add_workbook(check, sheets="each that holds a model")
+
+    screenshot = _command(
+        commands, "screenshot", run_screenshot, "shallow-cf screenshot book.xlsx -o png/"
+    )
+    screenshot.add_argument(
+        "workbook", metavar="BOOK.xlsx", type=_file_name, help="workbook to draw"
+    )
+    screenshot.add_argument(
+        "-o", "--output", metavar="FOLDER", default=".", type=_file_name,
+        help="where the pictures go, made if need be (default: here)",
+    )  # fmt: skip
+    screenshot.add_argument(
+        "--dpi", type=_whole_number(1), default=DPI, metavar="N",
+        help="dots an inch (default: %(default)s)",
+    )  # fmt: skip
     return parser
 
 

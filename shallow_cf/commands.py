@@ -6,7 +6,7 @@ import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, fields, replace
+from dataclasses import asdict, dataclass, fields, replace
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,7 @@ from shallow_cf.estimator import MatrixFactorization
 from shallow_cf.parameters import Parameters
 from shallow_cf.ratings import Ratings
 from shallow_cf.reports import Report, answer_report, limits_report, sensitivity_report
+from shallow_cf.screenshot import screenshot
 from shallow_cf.solvers import SOLVERS, grg
 from shallow_cf.solvers.options import SolverOptions
 from shallow_cf.solvers.result import WITHOUT_SOLUTION, Callback, SolverResult, TraceRow
@@ -319,6 +320,17 @@ def run_check(args: Args) -> Outcome:
         for check in checks
     ]
     return Outcome(data, "\n".join(lines), DONE if ok else CHECK_FAILED)
+
+
+def run_screenshot(args: Args) -> Outcome:
+    """Pictures of the sheets; LibreOffice and Poppler draw them."""
+    try:
+        pictures = screenshot(args.workbook, args.output, dpi=args.dpi, overwrite=args.force)
+    except FileExistsError as error:
+        raise FileExistsError(f"{error}; pass --force to replace it") from None
+    data = {"pictures": [{**asdict(picture), "path": str(picture.path)} for picture in pictures]}
+    lines = [f"{picture.path}: {picture.width} x {picture.height}" for picture in pictures]
+    return Outcome(data, "\n".join(lines))
 
 
 # --- pieces of commands -----------------------------------------------------------------

@@ -16,7 +16,7 @@ from typing import NoReturn
 import pytest
 
 ENGINES = ("libreoffice", "gnumeric")
-_PROGRAM = {"libreoffice": "soffice", "gnumeric": "ssconvert"}
+_PROGRAM = {"libreoffice": "soffice", "gnumeric": "ssconvert", "poppler": "pdftoppm"}
 
 
 def require(engine: str) -> str:

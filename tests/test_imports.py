@@ -61,10 +61,12 @@ ALLOWED = {
         "ratings", "parameters", "objective", "solvers.constrained", "solvers.options",
         "solvers.result", "solvers.sgd", "solvers.table", "workbook.layout",
     ],
+    "screenshot": ["_files", "workbook.package"],
     # What the command line does; `cli` is how it is asked.
     "commands": [
         "_files", "ratings", "datasets", "parameters", "objective", "estimator", "reports",
-        "solvers", "solvers.grg", "solvers.options", "solvers.result", "workbook", "workbook.*",
+        "screenshot", "solvers", "solvers.grg", "solvers.options", "solvers.result", "workbook",
+        "workbook.*",
     ],
     "cli": ["*"],
     "__main__": ["cli"],
