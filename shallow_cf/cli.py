@@ -30,6 +30,7 @@ from shallow_cf.ratings import DUPLICATES
 from shallow_cf.screenshot import DPI
 from shallow_cf.solvers import SOLVERS
 from shallow_cf.solvers.options import DERIVATIVES, SEARCHES, TARGETS
+from shallow_cf.workbook.sheets import TEACHING_SHEETS, TEACHING_SIZE
 
 BAD_INPUT, INTERRUPTED = 2, 130
 
@@ -120,6 +121,18 @@ def _file_name(text: str) -> str:
     return text
 
 
+def _sheet_names(text: str) -> list[str]:
+    """For `type`: names of sheets with commas between them, or none."""
+    names = [] if text == "none" else [name.strip() for name in text.split(",")]
+    known = ("dotprod", "bias", *TEACHING_SHEETS)
+    for name in names:
+        if name not in known:
+            raise argparse.ArgumentTypeError(
+                f"there is no sheet {name!r}; known: {', '.join(known)}, or none"
+            )
+    return names
+
+
 class _Parser(argparse.ArgumentParser):
     """Errors on one line."""
 
@@ -174,6 +187,17 @@ def _parser() -> argparse.ArgumentParser:
     export.add_argument(
         "--seed", type=_whole_number(0), default=DEFAULT_SEED, metavar="S",
         help="of the random embeddings (default: %(default)s)",
+    )  # fmt: skip
+    export.add_argument(
+        "--sheets", type=_sheet_names, metavar="LIST",
+        help="sheets to add, with commas between them, or none; of: "
+        f"{', '.join(('bias', *TEACHING_SHEETS))} (default: all but bias for tables up to "
+        f"{TEACHING_SIZE} x {TEACHING_SIZE}, else none)",
+    )  # fmt: skip
+    export.add_argument(
+        "--titles", metavar="FILE", type=_file_name,
+        help="movies.csv, movies.dat or u.item with what the items are called (default: such a "
+        "file beside the ratings)",
     )  # fmt: skip
     export.add_argument(
         "--solve", action="store_true", help="write solved embeddings instead of random ones"

@@ -16,7 +16,7 @@ import pandas as pd
 
 from shallow_cf import objective
 from shallow_cf._files import whole_file
-from shallow_cf.datasets import load_crosstab, read_ratings
+from shallow_cf.datasets import find_titles, load_crosstab, read_ratings, read_titles
 from shallow_cf.estimator import MatrixFactorization
 from shallow_cf.parameters import Parameters
 from shallow_cf.ratings import Ratings
@@ -35,6 +35,7 @@ from shallow_cf.workbook import (
 )
 from shallow_cf.workbook.check import TOLERANCE, check_model
 from shallow_cf.workbook.layout import published_layout
+from shallow_cf.workbook.sheets import TEACHING_SHEETS
 
 DONE, CHECK_FAILED = 0, 1
 
@@ -87,7 +88,14 @@ def run_demo(args: Args) -> Outcome:
             )
             models[name] = model.fit(ratings, callback)
     solved = models["grg"].result_
-    write_workbook(path, ratings, models["grg"], overwrite=args.force)
+    write_workbook(
+        path,
+        ratings,
+        models["grg"],
+        overwrite=args.force,
+        runs={name: model.result_.trace for name, model in models.items()},
+        reports=[answer_report(ratings, solved, sheet="dotprod")],
+    )
     book = read_workbook(path)
     check = check_model(book)
     written = book.parameters.pack() - solved.parameters.pack()
@@ -160,9 +168,11 @@ def run_export(args: Args) -> Outcome:
     """Ratings and embeddings as a live workbook."""
     _check_output(Path(args.output), args.force, ".xlsx", source=args.ratings)
     ratings = _read(args)
+    args.bias = args.bias or "bias" in (args.sheets or ())
     published_layout(ratings.n_users, ratings.n_items, args.factors, bias=args.bias)  # or no room
     sheets: dict[str, Parameters] = {}
-    notes = []
+    results: dict[str, SolverResult] = {}
+    titles = _titles(args)
     for bias in (False, True) if args.bias else (False,):
         sheet = "bias" if bias else "dotprod"
         sheets[sheet] = Parameters.random(
@@ -170,10 +180,18 @@ def run_export(args: Args) -> Outcome:
         )
         if args.solve:
             with _progress(sheet) as callback:
-                result = grg.solve(ratings, sheets[sheet], callback=callback)
-            sheets[sheet] = result.parameters
-            notes.append(f"{sheet}: {result.message}")
-    write_workbook(args.output, ratings, *sheets.values(), overwrite=args.force)
+                results[sheet] = grg.solve(ratings, sheets[sheet], callback=callback)
+            sheets[sheet] = results[sheet].parameters
+    write_workbook(
+        args.output,
+        ratings,
+        *sheets.values(),
+        overwrite=args.force,
+        sheets=_explaining_sheets(args),
+        titles=titles,
+        runs={f"{sheet}: Solver": result.trace for sheet, result in results.items()},
+        reports=[answer_report(ratings, it, sheet=sheet) for sheet, it in results.items()],
+    )
     rmse = {name: objective.rmse(ratings, parameters) for name, parameters in sheets.items()}
     shown = list(sheets)[-1]
     data = {
@@ -186,7 +204,7 @@ def run_export(args: Args) -> Outcome:
         "output": args.output,
     }
     lines = [
-        *notes,
+        *(f"{sheet}: {result.message}" for sheet, result in results.items()),
         f"{args.output}: {_size_words(ratings)}, {args.factors} factors; RMSE "
         + ", ".join(f"{value:.6f} on sheet {name}" for name, value in rmse.items()),
     ]
@@ -217,9 +235,16 @@ def run_solve(args: Args) -> Outcome:
             book.ratings, book.parameters, options, callback, args.seed
         )
     is_solved = result.code not in WITHOUT_SOLUTION
+    outdated: list[str] = []
     if is_solved:
-        overwrite = args.in_place or args.force
-        update_workbook(book, result.parameters, output, overwrite=overwrite)
+        answer = answer_report(book.ratings, result, options, layout=book.layout, sheet=book.sheet)
+        outdated = update_workbook(
+            book,
+            result.parameters,
+            output,
+            overwrite=args.in_place or args.force,
+            reports=[answer],
+        )
     reports = _reports(book, result, options) if args.report else []
     data = {
         "sheet": book.sheet,
@@ -245,6 +270,7 @@ def run_solve(args: Args) -> Outcome:
         *_engine_note(book, args.method),
         *_objective_note(book),
         *_reading_notes(book),
+        *_outdated_notes(outdated),
     ]
     if is_solved:
         lines.append(
@@ -406,6 +432,16 @@ def _objective_note(book: WorkbookModel) -> list[str]:
     return ["NB: what the objective cell computes is not understood; this was the RMSE."]
 
 
+def _outdated_notes(sheets: list[str]) -> list[str]:
+    """What to say of sheets of ours whose formulas are not ours any more."""
+    if not sheets:
+        return []
+    return [
+        f"NB: {', '.join(sheets)}: changed by hand or by another program; what is stored there is "
+        "old until a spreadsheet program computes it anew."
+    ]
+
+
 def _reports(book: WorkbookModel, result: SolverResult, options: Any) -> list[Report]:
     makers = (answer_report, sensitivity_report, limits_report)
     return [
@@ -419,6 +455,24 @@ def _records(table: pd.DataFrame) -> list[dict[str, Any]]:
         {str(name): None if value != value else value for name, value in row.items()}
         for row in table.to_dict("records")
     ]
+
+
+def _explaining_sheets(args: Args) -> list[str] | None:
+    """The sheets asked for besides those of the models; None for the usual ones."""
+    if args.sheets is None:
+        return None
+    for sheet in ("history", "answer_report"):
+        if sheet in args.sheets and not args.solve:
+            raise ValueError(f"`sheets`: {sheet} shows a run, so it needs --solve")
+    return [sheet for sheet in args.sheets if sheet in TEACHING_SHEETS]
+
+
+def _titles(args: Args) -> dict[Any, str] | None:
+    """What the items are called, by the file given or the one beside the ratings."""
+    if args.titles is not None:
+        return read_titles(args.titles)
+    beside = None if args.ratings is None else find_titles(args.ratings)
+    return None if beside is None else read_titles(beside)
 
 
 def _read(args: Args) -> Ratings:

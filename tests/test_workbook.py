@@ -398,8 +398,9 @@ def test_only_patched_cells_differ_in_the_xml(written, tmp_path):
 
     before, after = cells(path), cells(tmp_path / "b.xlsx")
     changed = {address for address in before if before[address] != after[address]}
-    row_of_rated = {f"{column_letters(c)}25" for c in range(8, 23)}
-    assert {"B25", "V41"} <= changed <= {"B25", "V41"} | row_of_rated
+    # The user's predictions and error, and the error of each movie.
+    following = {f"{column_letters(c)}{row}" for c in range(8, 23) for row in (25, 40)} | {"W25"}
+    assert {"B25", "V41", "W25"} <= changed <= {"B25", "V41"} | following
 
 
 # --- the workbook that the project ships -----------------------------------------------

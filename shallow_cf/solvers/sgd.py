@@ -1,7 +1,7 @@
 """Stochastic gradient descent, vectorised over mini-batches.
 
-Each epoch goes once through the ratings in random order, a batch B at a time, and
-moves every parameter against its part of the gradient of `objective.half_sse`:
+Each epoch goes once through the ratings, as a rule in random order, a batch B at a time,
+and moves every parameter against its part of the gradient of `objective.half_sse`:
 
     P_u <- P_u - eta sum over (u, i) in B of (e_ui Q_i + reg / |I(u)| P_u)      (4a)
     Q_i <- Q_i - eta sum over (u, i) in B of (e_ui P_u + reg / |U(i)| Q_i)      (4b)
@@ -72,6 +72,9 @@ class SGDOptions:
         the crosstab at once).
     reg : float
         L2 penalty lambda >= 0 of `objective.half_sse`.
+    shuffle : bool
+        Whether each epoch goes through the ratings in another random order; if not, it
+        goes row by row through the crosstab, as the workbook's sheet `sgd` does.
 
     Raises
     ------
@@ -83,6 +86,7 @@ class SGDOptions:
     learning_rate: float = 0.05
     batch_size: int = 32
     reg: float = 0.0
+    shuffle: bool = True
 
     def __post_init__(self) -> None:
         check_int("n_epochs", self.n_epochs, 1)
@@ -142,7 +146,8 @@ def solve(
     message = f"Ran {options.n_epochs} epochs."
     for epoch in range(options.n_epochs):
         eta = options.learning_rate * (1 - epoch / options.n_epochs)
-        order = rng.permutation(ratings.n_ratings)
+        n = ratings.n_ratings
+        order = rng.permutation(n) if options.shuffle else np.arange(n)
         with np.errstate(over="ignore", invalid="ignore"):
             for first in range(0, ratings.n_ratings, options.batch_size):
                 batch = order[first : first + options.batch_size]

@@ -4,7 +4,8 @@ from shallow_cf.workbook.check import SheetCheck, check_workbook
 from shallow_cf.workbook.package import WorkbookError
 from shallow_cf.workbook.reader import WorkbookModel, read_workbook
 from shallow_cf.workbook.solver_options import solver_options
-from shallow_cf.workbook.writer import update_workbook, write_workbook
+from shallow_cf.workbook.update import update_workbook
+from shallow_cf.workbook.writer import write_workbook
 
 __all__ = [
     "SheetCheck",

@@ -27,12 +27,14 @@ Content = float | str | None
 class Cell(NamedTuple):
     """A cell: its content or the result of its formula, the kind it is drawn as, the formula.
 
-    A result that is NaN or infinite is the error that a spreadsheet shows for it.
+    A result that is NaN or infinite is the error that a spreadsheet shows for it. Cells
+    of one block may share a formula that differs as if it had been filled in.
     """
 
     value: Content
     style: str
     formula: str | None = None
+    shared: Block | None = None
 
 
 @dataclass(frozen=True)
@@ -127,9 +129,21 @@ class Canvas:
         """Write a number or a text; None leaves the cell empty, but drawn."""
         self.cells[row, column] = Cell(value, style)
 
-    def formula(self, row: int, column: int, formula: str, result: Content, style: str) -> None:
-        """Write a formula with the result that NumPy has for it."""
-        self.cells[row, column] = Cell(result, style, formula)
+    def formula(
+        self,
+        row: int,
+        column: int,
+        formula: str,
+        result: Content,
+        style: str,
+        shared: Block | None = None,
+    ) -> None:
+        """Write a formula with the result that NumPy has for it.
+
+        `shared` is the block whose formulas are all the same but for references that move
+        with the cell: the file then holds the text once.
+        """
+        self.cells[row, column] = Cell(result, style, formula, shared)
 
     def numbers(self, block: Block, values: Any, style: str) -> None:
         """Write a table of numbers; NaN leaves a cell empty."""

@@ -16,7 +16,8 @@ import os
 import posixpath
 import re
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from itertools import count
 from pathlib import Path
 from typing import IO
 from xml.etree import ElementTree
@@ -26,8 +27,9 @@ from xml.sax.saxutils import quoteattr
 from defusedxml import DefusedXmlException, EntitiesForbidden
 from defusedxml import ElementTree as SafeElementTree
 
+from shallow_cf.workbook.canvas import Canvas, Content
 from shallow_cf.workbook.layout import cell_address, column_number
-from shallow_cf.workbook.sheet_xml import number_text
+from shallow_cf.workbook.sheet_xml import stored, worksheet
 
 #: More than this, uncompressed, is no workbook of ours but a mistake or a zip bomb.
 _MAX_BYTES = 400 * 2**20
@@ -42,6 +44,10 @@ _MAX_GAPS = 4 * _MAX_ROWS
 _OLE_MAGIC = b"\xd0\xcf\x11\xe0"
 _WORKBOOK_PART = "xl/workbook.xml"
 _STYLES_PART, _CORE_PART = "xl/styles.xml", "docProps/core.xml"
+_RELATIONS_PART, _TYPES_PART = "xl/_rels/workbook.xml.rels", "[Content_Types].xml"
+_OFFICE = b"http://schemas.openxmlformats.org/officeDocument/2006/relationships"
+_SHEET_TYPE = _OFFICE + b"/worksheet"
+_SHEET_CONTENT = b"application/vnd.openxmlformats-officedocument.spreadsheetml.worksheet+xml"
 _MAIN = "http://schemas.openxmlformats.org/spreadsheetml/2006/main"
 _FONT_ORDER = (
     "b", "i", "strike", "condense", "extend", "outline", "shadow", "u", "vertAlign", "sz",
@@ -49,8 +55,6 @@ _FONT_ORDER = (
 )  # fmt: skip
 _ADDRESS = re.compile(r"([A-Z]{1,3})([1-9]\d{0,6})", re.ASCII)
 _FULL_CALC = re.compile(rb'\sfullCalcOnLoad="(?:1|true)"')
-
-_Numbers = Mapping[str, float]
 
 
 class WorkbookError(ValueError):
@@ -223,8 +227,9 @@ def _fonts_in_order(xml: bytes) -> bytes:
 def patch_cells(
     source: Path | IO[bytes],
     target: Path,
-    numbers: Mapping[str, _Numbers],
-    results: Mapping[str, _Numbers],
+    numbers: Mapping[str, Mapping[str, float]],
+    results: Mapping[str, Mapping[str, Content]],
+    added: Sequence[Canvas] = (),
 ) -> None:
     """Copy a workbook with some cells' values changed and all else as it is.
 
@@ -237,8 +242,10 @@ def patch_cells(
     numbers
         Sheet -> address -> number that becomes the cell's content.
     results
-        Sheet -> address -> number that becomes the stored result of the cell's formula
-        (or its content where it holds none).
+        Sheet -> address -> number or text that becomes the stored result of the cell's
+        formula (or its content where it holds none).
+    added
+        Sheets to add at the end, or to put in the place of sheets of the same name.
 
     Raises
     ------
@@ -248,13 +255,14 @@ def patch_cells(
     """
     with zipfile.ZipFile(source) as old, zipfile.ZipFile(target, "w") as new:
         parts = _sheet_parts(old)
+        sheets = _added(old, parts, added)
         edits = {}
         for sheet in {**numbers, **results}:
             if sheet not in parts:
                 raise WorkbookError(f"there is no sheet {sheet!r}")
             edits[parts[sheet]] = (sheet, numbers.get(sheet, {}), results.get(sheet, {}))
         for member in old.infolist():
-            content = _content(old, member)
+            content = sheets.pop(member.filename, None) or _content(old, member)
             if member.filename in edits:
                 content = _patch_sheet(content, *edits[member.filename])
             elif member.filename == _WORKBOOK_PART and not _FULL_CALC.search(content):
@@ -262,6 +270,8 @@ def patch_cells(
                 content = re.sub(rb'\sfullCalcOnLoad="\w*"', b"", content)
                 content = re.sub(rb"<(\w+:)?calcPr\b", rb'\g<0> fullCalcOnLoad="1"', content)
             new.writestr(member, content, zipfile.ZIP_DEFLATED)
+        for part, content in sheets.items():
+            new.writestr(part, content, zipfile.ZIP_DEFLATED)
 
 
 def _content(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> bytes:
@@ -384,7 +394,77 @@ def _short(text: str | None) -> str:
     return repr(text if text is None or len(text) <= 40 else f"{text[:40]}...")
 
 
-def _patch_sheet(xml: bytes, sheet: str, numbers: _Numbers, results: _Numbers) -> bytes:
+def _added(
+    archive: zipfile.ZipFile, parts: Mapping[str, str], added: Sequence[Canvas]
+) -> dict[str, bytes]:
+    """Parts, new or changed, that a workbook with further sheets needs: name -> content."""
+    changed: dict[str, bytes] = {}
+    ids = _style_ids(archive) if added else {}
+    for canvas in added:
+        xml = worksheet(canvas, ids)
+        if canvas.name in parts:
+            changed[parts[canvas.name]] = xml
+            continue
+        number = next(n for n in count(1) if _sheet_part(n) not in archive.namelist())
+        changed[_sheet_part(number)] = xml
+        changed |= _listed(archive, canvas.name, _sheet_part(number))
+    return changed
+
+
+def _sheet_part(number: int) -> str:
+    return f"xl/worksheets/sheet{number}.xml"
+
+
+def _listed(archive: zipfile.ZipFile, sheet: str, part: str) -> dict[str, bytes]:
+    """The package's three lists of sheets with one more at the end, else unchanged."""
+    relations, types = archive.read(_RELATIONS_PART), archive.read(_TYPES_PART)
+    book = archive.read(_WORKBOOK_PART)
+    taken = set(re.findall(rb'Id="([^"]*)"', relations))
+    relation = next(name for n in count(1) if (name := b"rId%d" % n) not in taken)
+    number = max(map(int, re.findall(rb'sheetId="(\d+)"', book)), default=0) + 1
+    of_relations = re.search(rb'\s(\w+):id="', book)
+    if of_relations is None:
+        raise WorkbookError(f"{_WORKBOOK_PART} lists no sheet in a way that is understood")
+    attributes = f'name={quoteattr(sheet)} sheetId="{number}"'.encode()
+    attributes += b' %s:id="%s"' % (of_relations[1], relation)
+    entries = {
+        _RELATIONS_PART: (
+            relations, b"Relationships",
+            b'Relationship Id="%s" Type="%s" Target="/%s"' % (relation, _SHEET_TYPE, part.encode()),
+        ),
+        _TYPES_PART: (
+            types, b"Types",
+            b'Override PartName="/%s" ContentType="%s"' % (part.encode(), _SHEET_CONTENT),
+        ),
+        _WORKBOOK_PART: (book, b"sheets", b"sheet " + attributes),
+    }  # fmt: skip
+    return {name: _with_entry(name, *entry) for name, entry in entries.items()}
+
+
+def _with_entry(part: str, xml: bytes, around: bytes, entry: bytes) -> bytes:
+    """A list's XML with one more entry before its end tag, in the same namespace."""
+    end = re.search(rb"</(\w+:)?%s\s*>" % around, xml)
+    if end is None:
+        raise WorkbookError(f"{part} is not understood: no sheet can be added")
+    return xml[: end.start()] + b"<%s%s/>" % (end[1] or b"", entry) + xml[end.start() :]
+
+
+def _style_ids(archive: zipfile.ZipFile) -> dict[str, int]:
+    """Name of a cell style -> the number by which cells refer to it."""
+    if _STYLES_PART not in archive.namelist():
+        return {}
+    root = SafeElementTree.fromstring(archive.read(_STYLES_PART))
+    formats = [xf.get("xfId") for xf in root.iterfind(f"{{{_MAIN}}}cellXfs/{{{_MAIN}}}xf")]
+    return {
+        style.get("name", ""): formats.index(style.get("xfId"))
+        for style in root.iterfind(f"{{{_MAIN}}}cellStyles/{{{_MAIN}}}cellStyle")
+        if style.get("xfId") in formats
+    }
+
+
+def _patch_sheet(
+    xml: bytes, sheet: str, numbers: Mapping[str, float], results: Mapping[str, Content]
+) -> bytes:
     """A sheet's XML with new values in some cells, every other byte as it was."""
     if xml.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
         raise WorkbookError(f"sheet {sheet!r} is in UTF-16: open and save the workbook in Excel")
@@ -397,7 +477,7 @@ def _patch_sheet(xml: bytes, sheet: str, numbers: _Numbers, results: _Numbers) -
     for cell in finder.cells:
         is_result = cell.address in results
         value = results[cell.address] if is_result else numbers[cell.address]
-        if not math.isfinite(value):
+        if not is_result and not math.isfinite(numbers[cell.address]):
             raise WorkbookError(f"{sheet}!{cell.address}: no cell can hold {value}")
         if cell.formula and not is_result:
             raise WorkbookError(
@@ -419,15 +499,13 @@ class _Cell:
         self.end = -1
         self.formula: tuple[int, int] | None = None
 
-    def tag(self, formula: bytes, value: float) -> bytes:
-        """The element with a number as its value."""
-        # The type goes: a missing one means a number.
+    def tag(self, formula: bytes, value: Content) -> bytes:
+        """The element with another value."""
         kept = "".join(f" {k}={quoteattr(v)}" for k, v in self.attributes.items() if k != "t")
+        kind, text = stored(value)
         prefix = self.name[:-1]  # of the namespace, where the writer used one
-        head = f"<{self.name}{kept}>".encode()
-        return (
-            head + formula + f"<{prefix}v>{number_text(value)}</{prefix}v></{self.name}>".encode()
-        )
+        head = f"<{self.name}{kept}{kind}>".encode()
+        return head + formula + f"<{prefix}v>{text}</{prefix}v></{self.name}>".encode()
 
 
 class _CellFinder:

@@ -8,7 +8,7 @@ import os
 import re
 import sys
 import warnings
-from collections.abc import Container, Iterator
+from collections.abc import Container, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -157,6 +157,41 @@ def read_all_models(path: str | os.PathLike[str]) -> list[WorkbookModel]:
     """The models of all sheets that hold one, as `read_workbook` reads them."""
     with _Book(Path(path)) as book:
         return _models(book, book.names)
+
+
+@dataclass(frozen=True)
+class SheetCells:
+    """The cells of a sheet.
+
+    Attributes
+    ----------
+    formulas : dict
+        (row, column) -> formula, as it stands in the file.
+    values : dict
+        (row, column) -> number or text, of the other cells.
+    """
+
+    formulas: dict[Position, str]
+    values: dict[Position, Any]
+
+    def at(self, block: Block) -> Any:
+        """The value in a block of one cell."""
+        return self.values[block.row, block.column]
+
+
+def read_cells(path: str | os.PathLike[str], sheets: Iterable[str]) -> dict[str, SheetCells]:
+    """The cells of those of the named sheets that the workbook has.
+
+    Raises
+    ------
+    WorkbookError
+        If the workbook is damaged or not understood.
+    """
+    with _Book(Path(path)) as book:
+        grids = {name: book.grid(name) for name in sheets if name in book.names}
+    return {
+        name: SheetCells(dict(grid.formulas), dict(grid.values)) for name, grid in grids.items()
+    }
 
 
 def _told(book: _Book, sheet: str | None, given: Hints) -> WorkbookModel:

@@ -13,21 +13,24 @@ from itertools import groupby
 from xml.sax.saxutils import escape
 
 from shallow_cf.workbook.canvas import Canvas, Cell, Content
-from shallow_cf.workbook.layout import cell_address, column_letters
+from shallow_cf.workbook.layout import Block, cell_address, column_letters
 
 #: What Excel would take for an escaped character, such as _x0041_ for A.
 _LIKE_AN_ESCAPE = re.compile(r"_(?=x[0-9A-Fa-f]{4}_)")
+_MAIN = "http://schemas.openxmlformats.org/spreadsheetml/2006/main"
 #: What a spreadsheet shows for a number that is too large.
 _OVERFLOW = "#NUM!"
 
 
 def sheet_data(canvas: Canvas, style_ids: Mapping[str, int]) -> bytes:
     """The ``sheetData`` element of a canvas; a style without a number is drawn plainly."""
+    shared = dict.fromkeys(cell.shared for cell in canvas.cells.values())
+    numbers = {block: n for n, block in enumerate(shared)}
     letters = {column: column_letters(column) for _, column in canvas.cells}
     rows = []
     for row, places in groupby(sorted(canvas.cells), key=lambda place: place[0]):
         cells = "".join(
-            _cell(f"{letters[column]}{row}", canvas.cells[row, column], style_ids)
+            _cell(f"{letters[column]}{row}", canvas.cells[row, column], style_ids, numbers)
             for _, column in places
         )
         height = canvas.heights.get(row)
@@ -36,22 +39,48 @@ def sheet_data(canvas: Canvas, style_ids: Mapping[str, int]) -> bytes:
     return f"<sheetData>{''.join(rows)}</sheetData>".encode()
 
 
+def worksheet(canvas: Canvas, style_ids: Mapping[str, int]) -> bytes:
+    """A whole worksheet part, of a canvas that has only cells and widths."""
+    columns = "".join(
+        f'<col min="{first}" max="{last}" width="{width:g}" customWidth="1"/>'
+        for (first, last), width in canvas.width_groups()
+    )
+    head = (
+        '<?xml version="1.0" encoding="UTF-8" standalone="yes"?>\n'
+        f'<worksheet xmlns="{_MAIN}"><dimension ref="{extent(canvas)}"/><cols>{columns}</cols>'
+    )
+    return head.encode() + sheet_data(canvas, style_ids) + b"</worksheet>"
+
+
 def extent(canvas: Canvas) -> str:
     """The range from A1 to the last cell."""
     return f"A1:{cell_address(*canvas.extent)}"
 
 
-def _cell(address: str, cell: Cell, style_ids: Mapping[str, int]) -> str:
+def _cell(
+    address: str, cell: Cell, style_ids: Mapping[str, int], numbers: Mapping[Block | None, int]
+) -> str:
     number = style_ids.get(cell.style, 0)
     head = f'<c r="{address}" s="{number}"' if number else f'<c r="{address}"'
     if cell.formula is None:
         return head + _content(cell.value)
-    formula = escape(cell.formula.removeprefix("="))
-    if isinstance(cell.value, str):
-        return f'{head} t="str"><f>{formula}</f><v>{_text(cell.value)}</v></c>'
-    if cell.value is None or not math.isfinite(cell.value):
-        return f'{head} t="e"><f>{formula}</f><v>{_OVERFLOW}</v></c>'
-    return f"{head}><f>{formula}</f><v>{_text(cell.value)}</v></c>"
+    kind, text = stored(cell.value)
+    formula, share = escape(cell.formula.removeprefix("=")), ""
+    if cell.shared is not None:  # the block's first cell has the text, the others refer to it
+        share = f' t="shared" si="{numbers[cell.shared]}"'
+        if address != cell.shared.cell():
+            return f"{head}{kind}><f{share}/><v>{text}</v></c>"
+        share += f' ref="{cell.shared.range()}"'
+    return f"{head}{kind}><f{share}>{formula}</f><v>{text}</v></c>"
+
+
+def stored(value: Content) -> tuple[str, str]:
+    """A formula's result as XML: the attribute that tells its type, and the text."""
+    if isinstance(value, str):
+        return ' t="str"', _text(value)
+    if value is None or not math.isfinite(value):
+        return ' t="e"', _OVERFLOW
+    return "", number_text(value)
 
 
 def _content(value: Content) -> str:

@@ -23,12 +23,10 @@ from shallow_cf.solvers.result import TraceRow
 from shallow_cf.workbook.canvas import Canvas
 from shallow_cf.workbook.charts import add_chart
 from shallow_cf.workbook.layout import (
-    block_cells,
     column_letters,
     published_layout,
 )
-from shallow_cf.workbook.package import assemble, check_package, patch_cells
-from shallow_cf.workbook.reader import WorkbookModel
+from shallow_cf.workbook.package import assemble
 from shallow_cf.workbook.sheet_xml import extent, sheet_data
 from shallow_cf.workbook.sheets import TEACHING_SHEETS, TEACHING_SIZE, draw_book
 from shallow_cf.workbook.sheets.answer_report import Report
@@ -210,51 +208,3 @@ def _add_sheet(book: Workbook, canvas: Canvas) -> Any:
     sheet.page_setup.fitToHeight = 1 if canvas.one_page else 0
     sheet.sheet_properties.pageSetUpPr = PageSetupProperties(fitToPage=True)
     return sheet
-
-
-def update_workbook(
-    model: WorkbookModel,
-    parameters: Parameters,
-    path: str | os.PathLike[str],
-    *,
-    overwrite: bool = False,
-) -> None:
-    """Copy a workbook that was read, with other embeddings and the results that follow.
-
-    Everything else in the file stays as it is, what openpyxl does not know included.
-
-    Parameters
-    ----------
-    model : WorkbookModel
-        As read from the workbook to copy.
-    parameters : Parameters
-        Of the same shapes as ``model.parameters``.
-    path : path
-        The copy.
-    overwrite : bool
-        Whether a file that stands there may be replaced, the workbook itself included.
-
-    Raises
-    ------
-    FileExistsError
-        If `path` exists and `overwrite` is false.
-    ValueError
-        If the parameters have other shapes.
-    """
-    shapes = [[block.shape for block in p.blocks()] for p in (parameters, model.parameters)]
-    if shapes[0] != shapes[1]:
-        raise ValueError(f"{parameters!r} do not fit the sheet's {model.parameters!r}")
-    check_package(model.path)
-    numbers = model.layout.parameter_cells(parameters)
-    results = _result_cells(model, parameters)
-    with whole_file(path, overwrite=overwrite) as temporary:
-        patch_cells(model.path, temporary, {model.sheet: numbers}, {model.sheet: results})
-
-
-def _result_cells(model: WorkbookModel, parameters: Parameters) -> dict[str, float]:
-    layout, loss = model.layout, model.objective_formula
-    results = block_cells(layout.predictions, layout.shown_predictions(model.ratings, parameters))
-    if layout.loss is not None and loss is not None:
-        rmse = objective.rmse(model.ratings, parameters)
-        results[layout.loss.cell()] = loss.value(rmse, model.ratings.n_ratings)
-    return results

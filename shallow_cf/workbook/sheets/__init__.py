@@ -49,7 +49,7 @@ def draw_book(
         "gradients": lambda: gradients.draw(first, inputs),
         "sgd": lambda: sgd.draw(first, inputs),
         "history": lambda: history.draw(runs),
-        "factors": lambda: factors.draw(last),
+        "factors": lambda: factors.draw(last, inputs),
         "word_emb": lambda: word_emb.draw(inputs),
         "answer_report": lambda: answer_report.draw(reports),
     }

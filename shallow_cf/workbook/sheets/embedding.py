@@ -82,8 +82,8 @@ def _positions(
 ) -> None:
     for c, labels in enumerate((source.users, source.items)):
         lookup = labels.position(rows.in_row(places.ids, n, c))
-        column = places.positions.column + c
-        canvas.formula(places.positions.row + n, column, f"={lookup}", here[c] + 1.0, "count")
+        column = places.positions.column_block(c)
+        canvas.formula(column.row + n, column.column, f"={lookup}", here[c] + 1.0, "count", column)
 
 
 def _looked_up(
@@ -95,16 +95,19 @@ def _looked_up(
     user, item = (rows.in_row(places.positions, n, c) for c in (0, 1))
     rating = f"INDEX({source.range(layout.ratings)},{user},{item})"
     stars = float(source.rating_table[u, i])
-    canvas.formula(row, places.rating.column, f'=IF({rating}="","",{rating})', stars, "rating")
+    formula = f'=IF({rating}="","",{rating})'
+    canvas.formula(row, places.rating.column, formula, stars, "rating", places.rating)
     p, q = rows.embeddings(source)
     users = rows.matrix_columns(source, layout.user_factors, layout.user_bias)
     for k, (column, value) in enumerate(zip(users, p[u].tolist(), strict=True)):
-        place = places.user_embedding.column + k
-        canvas.formula(row, place, f"=INDEX({column},{user})", value, "user embedding")
+        block = places.user_embedding.column_block(k)
+        formula = f"=INDEX({column},{user})"
+        canvas.formula(row, block.column, formula, value, "user embedding", block)
     items = rows.matrix_rows(source, layout.item_factors, layout.item_bias)
     for k, (line, value) in enumerate(zip(items, q[i].tolist(), strict=True)):
-        place = places.item_embedding.column + k
-        canvas.formula(row, place, f"=INDEX({line},1,{item})", value, "item embedding")
+        block = places.item_embedding.column_block(k)
+        formula = f"=INDEX({line},1,{item})"
+        canvas.formula(row, block.column, formula, value, "item embedding", block)
     if places.title is not None and layout.item_titles is not None and source.titles is not None:
         formula = f"=INDEX({source.range(layout.item_titles)},1,{item})"
-        canvas.formula(row, places.title.column, formula, source.titles[i], "text")
+        canvas.formula(row, places.title.column, formula, source.titles[i], "text", places.title)

@@ -17,6 +17,7 @@ from shallow_cf.parameters import FloatArray
 from shallow_cf.workbook.canvas import Canvas, Chart, Series
 from shallow_cf.workbook.layout import Block, cell_address
 from shallow_cf.workbook.sheets import rows
+from shallow_cf.workbook.sheets.inputs import Inputs
 from shallow_cf.workbook.sheets.source import Source
 
 _HEADER = 6
@@ -73,7 +74,7 @@ def layout_for(source: Source) -> FactorsLayout:
     )  # fmt: skip
 
 
-def draw(source: Source) -> Canvas:
+def draw(source: Source, inputs: Inputs) -> Canvas:
     """Draw the sheet."""
     canvas, places = Canvas("factors", one_page=True), layout_for(source)
     heading, *lines = (text.format(sheet=source.sheet) for text in _TEXTS)
@@ -82,7 +83,7 @@ def draw(source: Source) -> Canvas:
     _, numbers = rows.embeddings(source)
     _names(canvas, source, places)
     _numbers(canvas, source, places, numbers)
-    _map(canvas, source, places)
+    _map(canvas, source, places, inputs)
     ranks = rank(numbers)
     _ranks(canvas, places, ranks)
     _sorted(canvas, source, places, numbers, ranks)
@@ -136,11 +137,11 @@ def _numbers(canvas: Canvas, source: Source, places: FactorsLayout, numbers: Flo
             canvas.formula(places.numbers.row + i, column, f"={cell}", value, "item embedding")
 
 
-def _map(canvas: Canvas, source: Source, places: FactorsLayout) -> None:
+def _map(canvas: Canvas, source: Source, places: FactorsLayout, inputs: Inputs) -> None:
     """The principal components: scores = (factors - their means) . direction."""
     factors = source.parameters.item_factors
     n = places.scores.n_columns
-    directions = components(factors, n)
+    directions = components(factors, n) if inputs.directions is None else inputs.directions
     scores = (factors - factors.mean(axis=0)) @ directions.T
     canvas.label(places.means.row, 1, "mean")
     for k in range(places.means.n_columns):

@@ -1,8 +1,10 @@
-"""The cells of the teaching sheets that the reader may change."""
+"""Numbers and texts of the teaching sheets that are no formulas; most are the reader's."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+
+from shallow_cf.parameters import FloatArray
 
 
 @dataclass(frozen=True)
@@ -19,6 +21,8 @@ class Inputs:
         eta of the sheet `sgd`; by default one that suits the ratings.
     sentence : str
         To be looked up on `word_emb`.
+    directions : array, (components, n_factors), optional
+        Of the map on `factors`; by default the first principal ones.
     """
 
     user: int = 0
@@ -26,3 +30,4 @@ class Inputs:
     step: float = 1e-4
     learning_rate: float | None = None
     sentence: str = "the movie was long but the story was good"
+    directions: FloatArray | None = None

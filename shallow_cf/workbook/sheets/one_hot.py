@@ -100,7 +100,7 @@ def _one_hot(
         for c in range(block.n_columns):
             header = rows.in_header(block, c)
             formula = f"=IF({labels.is_same(row_id, header)},1,0)"
-            canvas.formula(row, block.column + c, formula, float(c == index), "one hot")
+            canvas.formula(row, block.column + c, formula, float(c == index), "one hot", block)
 
 
 def _activations(

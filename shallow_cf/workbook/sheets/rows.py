@@ -142,11 +142,12 @@ def prediction_and_error(
         f"={predicted(source, n, *embeddings)}",
         float(source.parameters.predict(u, i)),
         "prediction",
+        prediction,
     )
     r, r_hat = in_row(stars, n, 0), in_row(prediction, n, 0)
     formula = f'=IF({r}="","",({r_hat}-{r})^2)'
     e = float(source.residual[u, i])
-    canvas.formula(row, squared_error.column, formula, e * e, "error")
+    canvas.formula(row, squared_error.column, formula, e * e, "error", squared_error)
 
 
 def predicted(source: Source, n: int, users: Block, items: Block) -> str:

@@ -212,11 +212,13 @@ def _step(canvas: Canvas, source: Source, places: SGDLayout, steps: Epoch, n: in
     row, k = places.rating.row + n, source.parameters.n_factors
     formula = f"={rows.predicted(source, n, places.user_before, places.item_before)}"  # (1)
     prediction = float(steps.prediction[n])
-    canvas.formula(row, places.prediction.column, formula, prediction, "prediction")
+    place = places.prediction
+    canvas.formula(row, place.column, formula, prediction, "prediction", place)
     r, r_hat, e = (rows.in_row(b, n, 0) for b in (places.rating, places.prediction, places.error))
     # A rating that was cleared makes no step.
     error = float(steps.error[n])
-    canvas.formula(row, places.error.column, f'=IF({r}="",0,{r_hat}-{r})', error, "residual")
+    formula = f'=IF({r}="",0,{r_hat}-{r})'
+    canvas.formula(row, places.error.column, formula, error, "residual", places.error)
     eta = places.learning_rate.cell(fixed=True)
     sides = (
         (places.user_before, places.item_before, places.user_gradient, places.user_after),
@@ -227,11 +229,12 @@ def _step(canvas: Canvas, source: Source, places: SGDLayout, steps: Epoch, n: in
         for c in range(own.n_columns):
             factor = f"*{other.cell(n, c)}" if c < k else ""
             value = float(steps.gradient[side][n, c])
-            column = slope.column + c
-            canvas.formula(row, column, f"={e}{factor}", value, f"{kind} gradient")  # (4a)-(4d)
+            block = slope.column_block(c)
+            formula = f"={e}{factor}"  # (4a)-(4d)
+            canvas.formula(row, block.column, formula, value, f"{kind} gradient", block)
             step = f"={own.cell(n, c)}-{eta}*{slope.cell(n, c)}"
             value = float(steps.after[side][n, c])
-            canvas.formula(row, after.column + c, step, value, f"{kind} embedding")
+            canvas.formula(row, after.column + c, step, value, f"{kind} embedding", after)
 
 
 def _at_the_end(
@@ -247,7 +250,7 @@ def _at_the_end(
     r, r_hat = rows.in_row(places.rating, n, 0), rows.in_row(places.last_prediction, n, 0)
     e = value - float(source.ratings.rating[n])
     formula = f'=IF({r}="","",({r_hat}-{r})^2)'
-    canvas.formula(row, places.squared_error.column, formula, e * e, "error")
+    canvas.formula(row, places.squared_error.column, formula, e * e, "error", places.squared_error)
 
 
 def _ends(
