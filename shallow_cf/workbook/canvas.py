@@ -93,6 +93,15 @@ class Choice:
     message: str
 
 
+class Scale(NamedTuple):
+    """A colour scale: its cells, its kind in `shallow_cf.workbook.styles`, and where the
+    colours end; by default at the smallest and the largest number."""
+
+    cells: str
+    kind: str
+    ends: tuple[float, float] | None = None
+
+
 @dataclass
 class Canvas:
     """One sheet as it shall be written.
@@ -107,8 +116,7 @@ class Canvas:
         Column or row -> width in characters or height in points, where it is not the usual.
     freeze : str or None
         The first cell that scrolls.
-    scales : list of (range, kind)
-        Colour scales, by their name in `shallow_cf.workbook.styles`.
+    scales : list of Scale
     choices : list of Choice
     charts : list of Chart
     one_page : bool
@@ -120,7 +128,7 @@ class Canvas:
     widths: dict[int, float] = field(default_factory=dict)
     heights: dict[int, float] = field(default_factory=dict)
     freeze: str | None = None
-    scales: list[tuple[str, str]] = field(default_factory=list)
+    scales: list[Scale] = field(default_factory=list)
     choices: list[Choice] = field(default_factory=list)
     charts: list[Chart] = field(default_factory=list)
     one_page: bool = False

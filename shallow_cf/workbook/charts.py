@@ -50,6 +50,7 @@ def _lines(chart: Chart) -> LineChart:
     native.set_categories(Reference(range_string=chart.series[0].x))
     native.x_axis = TextAxis(crossAx=100, tickLblSkip=10, tickMarkSkip=10)
     native.y_axis.scaling.logBase = 2  # the RMSE falls by a factor of 10 at most
+    native.y_axis.majorUnit = 2  # LibreOffice's ticks, a factor of 10 otherwise
     native.y_axis.number_format = "0.00"
     if chart.y_range is not None:
         native.y_axis.scaling.min, native.y_axis.scaling.max = chart.y_range

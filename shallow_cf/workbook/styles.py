@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 from openpyxl.formatting.rule import ColorScale, FormatObject, Rule
 from openpyxl.styles import Alignment, Border, Color, Font, NamedStyle, PatternFill, Side
@@ -25,6 +25,7 @@ class _Kind(NamedTuple):
     turned: bool = False  # 90 degrees, for titles above narrow columns
     framed: bool = False  # the reader may change it
     wrapped: bool = False
+    indent: int = 0
 
 
 #: Kind of cell -> how it looks. Lightness differs, not only hue, for printing in grey.
@@ -50,7 +51,9 @@ KINDS = {
     "heading": _Kind(None, "1F4E79", bold=True, align="left", size=14),
     "subheading": _Kind(None, "1F4E79", bold=True, align="left"),
     "text": _Kind(None, align="left"),
-    "wrapped text": _Kind(None, align="left", wrapped=True),
+    "beside": _Kind(None, align="left", indent=1),  # explains the cell to its left
+    "name": _Kind("E6E6E6", align="left", indent=1),
+    "wrapped text": _Kind(None, align="left", wrapped=True, indent=1),
     "warning": _Kind(None, "8B0000", bold=True, align="left"),
 }
 
@@ -70,6 +73,7 @@ def add_styles(book: Workbook) -> None:
             horizontal=kind.align,
             vertical="top" if kind.wrapped and not kind.turned else "bottom",
             wrap_text=kind.wrapped or None,
+            indent=kind.indent,
             text_rotation=90 if kind.turned else 0,
         )
         book.add_named_style(style)
@@ -84,23 +88,26 @@ def style_ids(sheet: Worksheet) -> dict[str, int]:
     return ids
 
 
-_Stop = tuple[Literal["min", "num", "max"], float | None, str]
-#: Kind of colour scale -> where its colours stand: what, at which value, which colour.
-_SCALES: dict[str, tuple[_Stop, ...]] = {
-    "stars": (("min", None, "FFFFFF"), ("max", None, "B79FD8")),
-    "error": (("min", None, "FFFFFF"), ("max", None, "A6A6A6")),
-    "sign": (("min", None, "A9C9EA"), ("num", 0, "FFFFFF"), ("max", None, "E8964F")),
+#: Kind of colour scale -> its colours, from the smallest number to the largest.
+_SCALES = {
+    "stars": ("FFFFFF", "B79FD8"),
+    "error": ("FFFFFF", "A6A6A6"),
+    "sign": ("A9C9EA", "FFFFFF", "E8964F"),
 }
 
 
-def colour_scale(kind: str) -> Rule:
+def colour_scale(kind: str, ends: tuple[float, float] | None) -> Rule:
     """A conditional format whose lightness alone tells small from large.
 
     ``stars`` goes from white to purple, ``error`` from white to grey; ``sign`` marks
     negative numbers in light blue and positive ones in a darker orange.
     """
-    scale = ColorScale(
-        cfvo=[FormatObject(type=place, val=value) for place, value, _ in _SCALES[kind]],
-        color=[Color(colour) for *_, colour in _SCALES[kind]],
-    )
+    colours = _SCALES[kind]
+    low, high = ends or (None, None)
+    stops = [
+        FormatObject(type="min" if low is None else "num", val=low),
+        *([FormatObject(type="num", val=0)] if len(colours) == 3 else []),
+        FormatObject(type="max" if high is None else "num", val=high),
+    ]
+    scale = ColorScale(cfvo=stops, color=[Color(colour) for colour in colours])
     return Rule(type="colorScale", colorScale=scale)

@@ -193,8 +193,8 @@ def _add_sheet(book: Workbook, canvas: Canvas) -> Any:
         dimension = sheet.column_dimensions[column_letters(first)]
         dimension.min, dimension.max, dimension.width = first, last, width
     sheet.freeze_panes = canvas.freeze
-    for cells, kind in canvas.scales:
-        sheet.conditional_formatting.add(cells, colour_scale(kind))
+    for scale in canvas.scales:
+        sheet.conditional_formatting.add(scale.cells, colour_scale(scale.kind, scale.ends))
     for choice in canvas.choices:
         rule = DataValidation(
             type=choice.kind, formula1=choice.formula, allow_blank=True, showErrorMessage=True,

@@ -67,7 +67,7 @@ def _table(canvas: Canvas, row: int, heading: str, table: pd.DataFrame) -> int:
         canvas.put(row + 1, 2 + c, str(column), "label")
     for r, values in enumerate(table.itertuples(index=False), row + 2):
         for c, value in enumerate(values):
-            canvas.put(r, 2 + c, _content(value), "text" if isinstance(value, str) else "number")
+            canvas.put(r, 2 + c, _content(value), "beside" if isinstance(value, str) else "number")
     return row + 2 + len(table)
 
 

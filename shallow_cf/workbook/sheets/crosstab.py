@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from shallow_cf.parameters import FloatArray
-from shallow_cf.workbook.canvas import Canvas, Choice
+from shallow_cf.workbook.canvas import Canvas, Choice, Scale
 from shallow_cf.workbook.layout import Block, Layout
 from shallow_cf.workbook.sheets.source import Source
 
@@ -120,7 +120,7 @@ def _notes(canvas: Canvas, source: Source) -> None:
         ("error", "grey: the same for one user or one movie alone, the darker the worse"),
     ):
         canvas.put(row, 2, None, style)
-        canvas.put(row, 3, text)
+        canvas.put(row, 3, text, "beside")
         row += 1
     row = canvas.lines(
         row + 1,
@@ -155,10 +155,12 @@ def _view(canvas: Canvas, source: Source) -> None:
     canvas.width(range(layout.ratings.column, layout.ratings.last_column + 1), 7.5)
     canvas.width([layout.ratings.last_column], 10)  # for the loss
     if layout.item_titles is not None:
-        canvas.heights[layout.item_titles.row] = 96
+        canvas.heights[layout.item_titles.row] = 120
     canvas.freeze = layout.ratings.cell()
-    canvas.scales.append((layout.predictions.range(), "stars"))
+    rating = source.ratings.rating
+    ends = float(rating.min()), float(rating.max())
+    canvas.scales.append(Scale(layout.predictions.range(), "stars", ends))
     predictions = layout.predictions
     right = Block(predictions.row, predictions.last_column + 1, layout.n_users, 1)
     below = Block(predictions.last_row + 1, predictions.column, 1, layout.n_items)
-    canvas.scales += [(right.range(), "error"), (below.range(), "error")]
+    canvas.scales += [Scale(right.range(), "error"), Scale(below.range(), "error")]

@@ -68,8 +68,8 @@ def _headers(canvas: Canvas, source: Source, places: EmbeddingLayout) -> None:
     canvas.put(header - 1, places.positions.column, "number in its list", "subheading")
     canvas.label(header, places.positions.column, "user")
     canvas.label(header, places.positions.column + 1, "movie")
-    rows.embedding_headers(canvas, source, places.user_embedding, "user")
-    rows.embedding_headers(canvas, source, places.item_embedding, "movie")
+    rows.embedding_headers(canvas, source, places.user_embedding, "user embedding")
+    rows.embedding_headers(canvas, source, places.item_embedding, "movie embedding")
     canvas.label(header, places.prediction.column, "prediction")
     canvas.label(header, places.squared_error.column, "error²")
     if places.title is not None:
@@ -110,4 +110,4 @@ def _looked_up(
         canvas.formula(row, block.column, formula, value, "item embedding", block)
     if places.title is not None and layout.item_titles is not None and source.titles is not None:
         formula = f"=INDEX({source.range(layout.item_titles)},1,{item})"
-        canvas.formula(row, places.title.column, formula, source.titles[i], "text", places.title)
+        canvas.formula(row, places.title.column, formula, source.titles[i], "beside", places.title)

@@ -14,13 +14,15 @@ from dataclasses import dataclass
 import numpy as np
 
 from shallow_cf.parameters import FloatArray
-from shallow_cf.workbook.canvas import Canvas, Chart, Series
+from shallow_cf.workbook.canvas import Canvas, Chart, Scale, Series
 from shallow_cf.workbook.layout import Block, cell_address
 from shallow_cf.workbook.sheets import rows
 from shallow_cf.workbook.sheets.inputs import Inputs
 from shallow_cf.workbook.sheets.source import Source
 
 _HEADER = 6
+#: Width of a column of titles, in characters.
+_WIDE = 36
 _TEXTS = (
     "What the factors mean: movies sorted by each of them",
     "Nobody told the model what the factors are: read a list from the top and from the bottom and "
@@ -76,7 +78,7 @@ def layout_for(source: Source) -> FactorsLayout:
 
 def draw(source: Source, inputs: Inputs) -> Canvas:
     """Draw the sheet."""
-    canvas, places = Canvas("factors", one_page=True), layout_for(source)
+    canvas, places = Canvas("factors"), layout_for(source)
     heading, *lines = (text.format(sheet=source.sheet) for text in _TEXTS)
     canvas.put(1, 1, heading, "heading")
     canvas.lines(2, 1, lines)
@@ -87,10 +89,10 @@ def draw(source: Source, inputs: Inputs) -> Canvas:
     ranks = rank(numbers)
     _ranks(canvas, places, ranks)
     _sorted(canvas, source, places, numbers, ranks)
-    canvas.width([1], 30 if source.titles else 12)
+    canvas.width([1], _WIDE if source.titles else 12)
     canvas.freeze = cell_address(_HEADER + 1, 2)
     canvas.scales += [
-        (places.numbers.column_block(c).range(), "sign") for c in range(numbers.shape[1])
+        Scale(places.numbers.column_block(c).range(), "sign") for c in range(numbers.shape[1])
     ]
     return canvas
 
@@ -124,7 +126,7 @@ def _names(canvas: Canvas, source: Source, places: FactorsLayout) -> None:
         block = source.layout.item_titles or source.layout.item_ids
         shown = name if source.titles is None else source.titles[i]
         link = f"={source.cell(block, 0, i)}"
-        canvas.formula(places.names.row + i, places.names.column, link, shown, "label")
+        canvas.formula(places.names.row + i, places.names.column, link, shown, "name")
 
 
 def _numbers(canvas: Canvas, source: Source, places: FactorsLayout, numbers: FloatArray) -> None:
@@ -203,7 +205,7 @@ def _sorted(
     for c, (block, name) in enumerate(zip(places.sorted, number_names(source), strict=True)):
         canvas.label(_HEADER, block.column, f"by {name}")
         canvas.label(_HEADER, block.column + 1, name)
-        canvas.width([block.column], 30 if source.titles else 12)
+        canvas.width([block.column], _WIDE if source.titles else 12)
         canvas.width([block.column - 1], 3)
         order = np.argsort(ranks[:, c])
         rank_column = places.ranks.column_block(c).range(fixed=True)
@@ -211,7 +213,7 @@ def _sorted(
             row = block.row + k
             here = f"MATCH({k + 1},{rank_column},0)"
             for offset, values, result, style in (
-                (0, places.names, names[i], "label"),
+                (0, places.names, names[i], "name"),
                 (1, places.numbers.column_block(c), float(numbers[i, c]), "item embedding"),
             ):
                 formula = f"=INDEX({values.range(fixed=True)},{here})"

@@ -16,7 +16,7 @@ import numpy as np
 
 from shallow_cf import objective
 from shallow_cf.parameters import FloatArray
-from shallow_cf.workbook.canvas import Canvas, Choice, Content
+from shallow_cf.workbook.canvas import Canvas, Choice, Content, Scale
 from shallow_cf.workbook.layout import Block
 from shallow_cf.workbook.sheets.inputs import Inputs
 from shallow_cf.workbook.sheets.source import Source
@@ -330,4 +330,4 @@ def _view(canvas: Canvas, source: Source, places: GradientsLayout) -> None:
     canvas.width(range(layout.ratings.column, last + 1), 9)
     canvas.freeze = layout.ratings.cell()
     slopes: list[Block] = [layout.user_factors, layout.item_factors, *(layout.bias_blocks or ())]
-    canvas.scales += [(block.range(), "sign") for block in (layout.ratings, *slopes)]
+    canvas.scales += [Scale(block.range(), "sign") for block in (layout.ratings, *slopes)]

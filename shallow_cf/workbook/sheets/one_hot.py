@@ -80,8 +80,8 @@ def _headers(canvas: Canvas, source: Source, places: OneHotLayout) -> None:
         source.link_user(canvas, header, places.user_one_hot.column + u, u)
     for i in range(source.ratings.n_items):
         source.link_item(canvas, header, places.item_one_hot.column + i, i)
-    rows.embedding_headers(canvas, source, places.user_activations, "user")
-    rows.embedding_headers(canvas, source, places.item_activations, "movie")
+    rows.embedding_headers(canvas, source, places.user_activations, "user embedding")
+    rows.embedding_headers(canvas, source, places.item_activations, "movie embedding")
     canvas.label(header, places.prediction.column, "prediction")
     canvas.label(header, places.squared_error.column, "error²")
 

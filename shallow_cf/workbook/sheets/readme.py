@@ -70,18 +70,18 @@ def draw(source: Source, sheets: Iterable[str]) -> Canvas:
     row = _section(canvas, row + 1, "The sheets")
     for sheet in sheets:
         canvas.put(row, 1, sheet, "subheading")
-        canvas.put(row, 2, SHEETS[sheet])
+        canvas.put(row, 2, SHEETS[sheet], "beside")
         row += 1
     row = _section(canvas, row + 1, "The colours")
     for style, text in _COLOURS:
         canvas.put(row, 1, None, style)
-        canvas.put(row, 2, text)
+        canvas.put(row, 2, text, "beside")
         row += 1
     for heading, texts in (("Try it", _EXERCISES), ("Solver", _SOLVER)):
         row = _section(canvas, row + 1, heading)
         for text in texts:
             canvas.put(row, 2, text.format(sheet=source.sheet), "wrapped text")
-            canvas.heights[row] = 15.0 * -(-len(text) // 100)
+            canvas.heights[row] = 15.0 * -(-len(text) // 105)
             row += 1
     if source.note is not None:
         canvas.put(row, 2, source.note, "warning")

@@ -77,19 +77,25 @@ def number_cells(source: Source, u: int, i: int) -> tuple[list[str], list[str]]:
 
 
 def head(
-    canvas: Canvas, source: Source, texts: Sequence[str], squared_error: Block, rmse: float
+    canvas: Canvas,
+    source: Source,
+    texts: Sequence[str],
+    squared_error: Block,
+    rmse: float,
+    loss_label: str = "RMSE",
 ) -> None:
     """The heading, what the sheet shows, and the loss (stars) over all rows."""
     heading, *lines = (text.format(sheet=source.sheet) for text in texts)
     canvas.put(1, 1, heading, "heading")
     canvas.lines(2, 1, lines)
-    canvas.label(_LOSS.row, 1, "RMSE")
+    canvas.label(_LOSS.row, 1, loss_label)
     errors = squared_error.range()
     formula = f"=SQRT(SUM({errors})/COUNT({errors}))"  # (3b)
     canvas.formula(_LOSS.row, _LOSS.column, formula, rmse, "loss")
     _completeness(canvas, source, squared_error)
     canvas.freeze = cell_address(FIRST, 4)
-    canvas.width([1, 2, 3], 10)
+    canvas.width([1], 13)
+    canvas.width([2, 3], 10)
 
 
 def _completeness(canvas: Canvas, source: Source, squared_error: Block) -> None:
@@ -100,10 +106,10 @@ def _completeness(canvas: Canvas, source: Source, squared_error: Block) -> None:
     canvas.formula(_LOSS.row + 1, 4, f'=IF({here}={there},"","{quoted}")', "", "warning")
 
 
-def embedding_headers(canvas: Canvas, source: Source, block: Block, whose: str) -> None:
+def embedding_headers(canvas: Canvas, source: Source, block: Block, heading: str) -> None:
     """Headers of the numbers of an embedding."""
     n_factors = source.parameters.n_factors
-    canvas.put(HEADER - 1, block.column, f"{whose} embedding", "subheading")
+    canvas.put(HEADER - 1, block.column, heading, "subheading")
     for k in range(n_factors):
         canvas.label(HEADER, block.column + k, f"factor {k + 1}")
     if source.layout.has_bias:

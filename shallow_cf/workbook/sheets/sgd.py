@@ -22,8 +22,8 @@ from shallow_cf.workbook.sheets.source import Source
 _FIRST_LEARNING_RATE, _HALVINGS = 0.05, 20
 _TEXTS = (
     "Stochastic gradient descent: an epoch, rating by rating",
-    "A row takes both embeddings as they are by then (white), predicts, and moves them: "
-    "new = old - learning rate x error x the other one's old numbers.",
+    "A row takes both embeddings as they are by then (coloured: from {sheet}, white: from a row "
+    "above), predicts, and moves them: new = old - learning rate x error x the other's old.",
     "Change the yellow learning rate and watch the RMSE at the end. For another epoch copy the "
     "embeddings at the far right and paste them as values on {sheet} (the movies' transposed).",
 )
@@ -68,7 +68,7 @@ def draw(source: Source, inputs: Inputs) -> Canvas:
     canvas, places = Canvas("sgd"), layout_for(source)
     learning_rate = inputs.learning_rate or suitable_learning_rate(source)
     steps = epoch(source, learning_rate)
-    rows.head(canvas, source, _TEXTS, places.squared_error, steps.rmse)
+    rows.head(canvas, source, _TEXTS, places.squared_error, steps.rmse, "RMSE after")
     _head(canvas, source, places, learning_rate)
     _headers(canvas, source, places)
     last_row_of: tuple[dict[int, int], dict[int, int]] = ({}, {})
@@ -157,7 +157,7 @@ def _head(canvas: Canvas, source: Source, places: SGDLayout, learning_rate: floa
     canvas.label(places.learning_rate.row, 1, "learning rate")
     canvas.put(places.learning_rate.row, places.learning_rate.column, learning_rate, "input")
     row, column = places.rmse_before.row, places.rmse_before.column
-    canvas.put(row, column - 2, "before the epoch:")
+    canvas.put(row, column - 2, "RMSE before:")
     canvas.formula(row, column, f"={source.cell(source.layout.loss)}", source.rmse, "loss")
 
 
