@@ -1,6 +1,6 @@
-"""Make the README's picture of the workbook: python docs/render_workbook.py
+"""Make the pictures of the workbook in README and docs: python docs/render_workbook.py
 
-Needs LibreOffice (soffice) and Poppler (pdftoppm).
+Needs LibreOffice and Poppler, as `shallow-cf screenshot` does.
 """
 
 import shutil
@@ -10,18 +10,34 @@ from pathlib import Path
 import shallow_cf as scf
 from shallow_cf.screenshot import screenshot
 
-PICTURE = Path(__file__).parent / "images" / "workbook.png"
+IMAGES = Path(__file__).parent / "images"
+#: Sheets whose pictures README and docs show; the others are too wide to be read there.
+SHOWN = ("bias", "embedding", "gradients", "history", "factors", "word_emb")
+#: How a run is called -> solver.
+RUNS = {"SGD": "sgd", "Solver": "grg", "variable projection": "varpro"}
+
+
+def write(path):
+    """A workbook with everything there is to show."""
+    ratings = scf.load_crosstab()
+    runs, models = {}, []
+    for bias in (False, True):
+        for name, solver in RUNS.items():
+            model = scf.MatrixFactorization(bias=bias, solver=solver, random_state=1).fit(ratings)
+            runs[f"{name}, biases" if bias else name] = model.result_.trace
+            models += [model] if solver == "grg" else []
+    report = scf.answer_report(ratings, models[0].result_, sheet="dotprod")
+    scf.write_workbook(path, ratings, *models, runs=runs, reports=[report])
 
 
 def main():
-    """Export the solved crosstab and keep the picture of its sheet's first page."""
-    ratings = scf.load_crosstab()
-    model = scf.MatrixFactorization(bias=True, solver="grg", random_state=1).fit(ratings)
+    """Draw all sheets and keep the first pages of those shown."""
     with tempfile.TemporaryDirectory() as folder:
         book = Path(folder) / "book.xlsx"
-        scf.write_workbook(book, ratings, model)
-        pictures = {p.sheet: p.path for p in screenshot(book, folder) if p.page == 1}
-        shutil.copyfile(pictures["bias"], PICTURE)
+        write(book)
+        for picture in screenshot(book, folder, dpi=100):
+            if picture.sheet in SHOWN and picture.page == 1:
+                shutil.copyfile(picture.path, IMAGES / f"sheet_{picture.sheet}.png")
 
 
 if __name__ == "__main__":

@@ -108,16 +108,22 @@ def _notes(canvas: Canvas, source: Source) -> None:
     row = canvas.extent[0] + 2
     biases = " + both biases" if layout.has_bias else ""
     for style, text in (
-        ("rating", "blue: ratings, in stars; a blank cell was not rated and does not count"),
-        ("item embedding", "green: movie embeddings, a column for each movie"),
-        ("user embedding", "orange: user embeddings, a row for each user"),
+        (
+            "rating",
+            "blue, at the top: ratings, in stars; a blank cell does not count",
+        ),
+        ("item embedding", "green, below them: movie embeddings, a column for each movie"),
+        ("user embedding", "orange, at the left: user embeddings, a row for each user"),
         (
             "prediction",
-            f"purple: predictions = user . movie embedding{biases}, the darker the more stars; "
-            "0 where not rated",
+            "purple, between the two: predictions = user . movie embedding"
+            f"{biases}, the darker the more stars; 0 where not rated",
         ),
-        ("loss", "red: the loss, root mean squared error over the rated cells"),
-        ("error", "grey: the same for one user or one movie alone, the darker the worse"),
+        ("loss", "red, in the corner: the loss, root mean squared error over the rated cells"),
+        (
+            "error",
+            "grey, at the edges: the same for one user or one movie, darker is worse",
+        ),
     ):
         canvas.put(row, 2, None, style)
         canvas.put(row, 3, text, "beside")

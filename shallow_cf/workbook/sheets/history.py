@@ -30,7 +30,7 @@ def draw(runs: Mapping[str, Sequence[TraceRow]]) -> Canvas:
         values = [row["train_rmse"] for row in trace]
         losses += values[:_IN_CHART]
         canvas.numbers(Block(_HEADER + 1, column, len(trace), 1), values, "number")
-    canvas.width(range(2, len(runs) + 2), 16)
+        canvas.width([column], max(10, len(name) + 3))
     canvas.freeze = Block(_HEADER + 1, 2).cell()
     canvas.charts.append(_chart(runs, losses))
     return canvas

@@ -44,8 +44,8 @@ _SOLVER = (
     "Add-in. It then stands at the right end of the Data tab.",
     "Excel on a Mac: Tools > Excel Add-ins > tick Solver Add-In. It then stands on the Data tab.",
     "If Excel opened the file in Protected View, press Enable Editing first.",
-    "Without Excel: shallow-cf solve BOOK.xlsx -o SOLVED.xlsx   (pip install shallow_cf) does what "
-    "Solver does. LibreOffice and Gnumeric show and compute all sheets.",
+    "Without Excel: shallow-cf solve BOOK.xlsx -o SOLVED.xlsx does what Solver does. LibreOffice "
+    "and Gnumeric show and compute all sheets.",
 )
 
 
@@ -81,7 +81,7 @@ def draw(source: Source, sheets: Iterable[str]) -> Canvas:
         row = _section(canvas, row + 1, heading)
         for text in texts:
             canvas.put(row, 2, text.format(sheet=source.sheet), "wrapped text")
-            canvas.heights[row] = 15.0 * -(-len(text) // 105)
+            canvas.heights[row] = 15.0 * -(-len(text) // 112)
             row += 1
     if source.note is not None:
         canvas.put(row, 2, source.note, "warning")
