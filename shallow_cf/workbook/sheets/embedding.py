@@ -93,7 +93,7 @@ def _looked_up(
     layout, (u, i) = source.layout, here
     row = places.rating.row + n
     user, item = (rows.in_row(places.positions, n, c) for c in (0, 1))
-    rating = f"INDEX({source.range(layout.ratings)},{user},{item})"
+    rating = rows.looked_up(source.range(layout.ratings), user, item)
     stars = float(source.rating_table[u, i])
     formula = f'=IF({rating}="","",{rating})'
     canvas.formula(row, places.rating.column, formula, stars, "rating", places.rating)
@@ -101,13 +101,13 @@ def _looked_up(
     users = rows.matrix_columns(source, layout.user_factors, layout.user_bias)
     for k, (column, value) in enumerate(zip(users, p[u].tolist(), strict=True)):
         block = places.user_embedding.column_block(k)
-        formula = f"=INDEX({column},{user})"
+        formula = f"={rows.looked_up(column, user)}"
         canvas.formula(row, block.column, formula, value, "user embedding", block)
     items = rows.matrix_rows(source, layout.item_factors, layout.item_bias)
     for k, (line, value) in enumerate(zip(items, q[i].tolist(), strict=True)):
         block = places.item_embedding.column_block(k)
-        formula = f"=INDEX({line},1,{item})"
+        formula = f"={rows.looked_up(line, '1', item)}"
         canvas.formula(row, block.column, formula, value, "item embedding", block)
     if places.title is not None and layout.item_titles is not None and source.titles is not None:
-        formula = f"=INDEX({source.range(layout.item_titles)},1,{item})"
+        formula = f"={rows.looked_up(source.range(layout.item_titles), '1', item)}"
         canvas.formula(row, places.title.column, formula, source.titles[i], "beside", places.title)

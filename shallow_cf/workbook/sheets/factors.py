@@ -216,5 +216,5 @@ def _sorted(
                 (0, places.names, names[i], "name"),
                 (1, places.numbers.column_block(c), float(numbers[i, c]), "item embedding"),
             ):
-                formula = f"=INDEX({values.range(fixed=True)},{here})"
+                formula = f"={rows.looked_up(values.range(fixed=True), here)}"
                 canvas.formula(row, block.column + offset, formula, result, style)

@@ -18,6 +18,7 @@ from shallow_cf import objective
 from shallow_cf.parameters import FloatArray
 from shallow_cf.workbook.canvas import Canvas, Choice, Content, Scale
 from shallow_cf.workbook.layout import Block
+from shallow_cf.workbook.sheets import rows
 from shallow_cf.workbook.sheets.inputs import Inputs
 from shallow_cf.workbook.sheets.source import Source
 
@@ -31,6 +32,7 @@ _NOTES = (
     "The tables change one number by h up and down, as Solver does, and compare: yellow cells "
     "are yours to change.",
 )  # fmt: skip
+_Place = tuple[str, str]
 _CHECK_COLUMNS = ("number", "RMSE +h", "RMSE -h", "estimate", "slope", "difference")
 
 
@@ -206,13 +208,13 @@ def _chosen(canvas: Canvas, source: Source, places: GradientsLayout, inputs: Inp
     canvas.label(1, places.item_rated.column, "rated?")
 
     def write(
-        residuals: Block, flags: Block, place: tuple[int, int], number: str, line: Block,
+        residuals: Block, flags: Block, place: tuple[int, int], number: _Place, line: Block,
         e: float, is_rated: bool,
     ) -> None:  # fmt: skip
         r, c = place
-        here = f"=INDEX({line.range()},{number})"
+        here = f"={rows.looked_up(line.range(), *number)}"
         canvas.formula(residuals.row + r, residuals.column + c, here, e, "residual")
-        there = f'=IF(INDEX({source.range(line)},{number})="",0,1)'
+        there = f'=IF({rows.looked_up(source.range(line), *number)}="",0,1)'
         canvas.formula(flags.row + r, flags.column + c, there, float(is_rated), "one hot")
 
     for i in range(layout.n_items):
@@ -225,14 +227,14 @@ def _chosen(canvas: Canvas, source: Source, places: GradientsLayout, inputs: Inp
               float(source.residual[u, i]), bool(rated[u, i]))  # fmt: skip
 
 
-def _user_in_column(places: GradientsLayout) -> str:
-    """What INDEX needs to find the chosen user in a column: row, column."""
-    return f"{places.user_number.cell(fixed=True)},1"
+def _user_in_column(places: GradientsLayout) -> _Place:
+    """Where the chosen user stands in a column: row, column."""
+    return places.user_number.cell(fixed=True), "1"
 
 
-def _item_in_row(places: GradientsLayout) -> str:
-    """What INDEX needs to find the chosen movie in a row: row, column."""
-    return f"1,{places.item_number.cell(fixed=True)}"
+def _item_in_row(places: GradientsLayout) -> _Place:
+    """Where the chosen movie stands in a row: row, column."""
+    return "1", places.item_number.cell(fixed=True)
 
 
 class _Side(NamedTuple):
@@ -242,7 +244,7 @@ class _Side(NamedTuple):
     check: Block
     residuals: Block
     rated: Block
-    line_index: str
+    line_index: _Place
     own: list[Block]  # where the numbers stand, a block for each factor, the bias last
     other: list[str]  # what each is multiplied with in a prediction
     places: list[int]  # in theta
@@ -265,11 +267,11 @@ def _checks(canvas: Canvas, source: Source, places: GradientsLayout, inputs: Inp
             estimate = (ahead - behind) / (2 * inputs.step)
             up, down, guess, slope = side.check.row_block(k).addresses()[0][1:5]
             formulas = (
-                f"=INDEX({source.range(side.own[k])},{side.line_index})",
+                f"={rows.looked_up(source.range(side.own[k]), *side.line_index)}",
                 _rmse_moved(places, side, k, f"+{step}"),
                 _rmse_moved(places, side, k, f"-{step}"),
                 f"=({up}-{down})/(2*{step})",
-                f"=INDEX({side.own[k].range()},{side.line_index})",
+                f"={rows.looked_up(side.own[k].range(), *side.line_index)}",
                 f"={guess}-{slope}",
             )
             results: list[Content] = [

@@ -42,6 +42,14 @@ def span(block: Block, n: int) -> str:
     return first if first == last else f"{first}:{last}"
 
 
+def looked_up(cells: str, *index: str) -> str:
+    """A cell of a range by its number or by row and column, counted from 1."""
+    if ":" in cells:
+        return f"INDEX({cells},{','.join(index)})"
+    # Gnumeric's INDEX of a single cell is #REF!; CHOOSE knows it as the first of its list.
+    return f"CHOOSE({'*'.join(number for number in index if number != '1')},{cells})"
+
+
 def embeddings(source: Source) -> tuple[FloatArray, FloatArray]:
     """Embeddings of users and of items as these sheets show them: a bias is one number more."""
     parameters = source.parameters

@@ -17,6 +17,8 @@ from shallow_cf.workbook.solver_model import limit_note, n_constraints, quoted
 
 #: Characters of a text that MATCH can look for.
 _LONGEST_MATCH = 255
+#: Ids up to which each is compared in a term of its own: formulas have 8,192 characters.
+_MOST_TERMS = 60
 
 
 @dataclass(frozen=True)
@@ -99,12 +101,12 @@ class Source:
     @cached_property
     def users(self) -> Labels:
         """The column of user ids, for look-ups."""
-        return Labels(self.user_labels, self.range(self.layout.user_ids), "ROW")
+        return Labels(self.user_labels, self.prefix, self.layout.user_ids)
 
     @cached_property
     def items(self) -> Labels:
         """The row of item ids, for look-ups."""
-        return Labels(self.item_labels, self.range(self.layout.item_ids), "COLUMN")
+        return Labels(self.item_labels, self.prefix, self.layout.item_ids)
 
     def pairs(self) -> Iterator[tuple[int, int]]:
         """User index and item index of every rating, row by row of the crosstab."""
@@ -131,14 +133,20 @@ class Labels:
     ----------
     ids : list
         As cells hold them.
+    prefix : str
+        Name of their sheet as it stands in front of a reference.
+    block : Block
+        One row or one column.
+
+    Attributes
+    ----------
     cells : str
-        Their range.
-    counter : {"ROW", "COLUMN"}
-        What tells one of these cells from the next.
+        The range of the labels.
     """
 
-    def __init__(self, ids: list[Content], cells: str, counter: str) -> None:
-        self.cells, self._counter = cells, counter
+    def __init__(self, ids: list[Content], prefix: str, block: Block) -> None:
+        self.cells = prefix + block.range(fixed=True)
+        self._prefix, self._block = prefix, block
         texts = [value.casefold() for value in ids if isinstance(value, str)]
         has_wildcards = any(not {"*", "?", "~"}.isdisjoint(text) for text in texts)
         too_long = any(len(text) > _LONGEST_MATCH for text in texts)
@@ -149,8 +157,21 @@ class Labels:
         return f"EXACT({cell},{other})" if self._exact else f"{cell}={other}"
 
     def position(self, cell: str) -> str:
-        """The position of an id among the labels, counted from 1."""
+        """The position of an id among the labels, counted from 1; #N/A where it is none."""
         if not self._exact:
             return f"MATCH({cell},{self.cells},0)"
-        first, count = self.cells.partition(":")[0], self._counter
-        return f"SUMPRODUCT(EXACT({cell},{self.cells})*({count}({self.cells})-{count}({first})+1))"
+        number = self._sum_of_positions(cell)
+        return f"IF({number}=0,NA(),{number})"
+
+    def _sum_of_positions(self, cell: str) -> str:
+        """The position, or 0: a term for each label, because Gnumeric has no EXACT of a range."""
+        labels = [
+            self._prefix + self._block.cell(r, c, fixed=True)
+            for r in range(self._block.n_rows)
+            for c in range(self._block.n_columns)
+        ]
+        if len(labels) <= _MOST_TERMS:
+            return "+".join(f"{n}*EXACT({cell},{label})" for n, label in enumerate(labels, 1))
+        count = "ROW" if self._block.n_columns == 1 else "COLUMN"
+        numbers = f"({count}({self.cells})-{count}({labels[0]})+1)"
+        return f"SUMPRODUCT(EXACT({cell},{self.cells})*{numbers})"
