@@ -168,12 +168,12 @@ def run_export(args: Args) -> Outcome:
     """Ratings and embeddings as a live workbook."""
     _check_output(Path(args.output), args.force, ".xlsx", source=args.ratings)
     ratings = _read(args)
-    args.bias = args.bias or "bias" in (args.sheets or ())
-    published_layout(ratings.n_users, ratings.n_items, args.factors, bias=args.bias)  # or no room
+    with_bias = args.bias or "bias" in (args.sheets or ())
+    published_layout(ratings.n_users, ratings.n_items, args.factors, bias=with_bias)  # or no room
     sheets: dict[str, Parameters] = {}
     results: dict[str, SolverResult] = {}
     titles = _titles(args)
-    for bias in (False, True) if args.bias else (False,):
+    for bias in (False, True) if with_bias else (False,):
         sheet = "bias" if bias else "dotprod"
         sheets[sheet] = Parameters.random(
             ratings.n_users, ratings.n_items, args.factors, bias=bias, random_state=args.seed
@@ -197,7 +197,7 @@ def run_export(args: Args) -> Outcome:
     data = {
         **_sizes(ratings),
         "factors": args.factors,
-        "bias": args.bias,
+        "bias": with_bias,
         "solved": args.solve,
         "rmse": rmse[shown],
         "sheets": rmse,

@@ -14,7 +14,7 @@ from shallow_cf._files import whole_file
 from shallow_cf.parameters import Parameters
 from shallow_cf.workbook.canvas import Canvas, Content
 from shallow_cf.workbook.layout import Block, block_cells, cell_position
-from shallow_cf.workbook.package import check_package, patch_cells
+from shallow_cf.workbook.package import WorkbookError, check_package, patch_cells
 from shallow_cf.workbook.reader import SheetCells, WorkbookModel, read_cells
 from shallow_cf.workbook.sheets import (
     answer_report,
@@ -80,12 +80,16 @@ def update_workbook(
         If `path` exists and `overwrite` is false.
     ValueError
         If the parameters have other shapes.
+    WorkbookError
+        If the file is not what was read any more, or a cell cannot be changed.
     """
     shapes = [[block.shape for block in p.blocks()] for p in (parameters, model.parameters)]
     if shapes[0] != shapes[1]:
         raise ValueError(f"{parameters!r} do not fit the sheet's {model.parameters!r}")
     check_package(model.path)
     sheets = read_cells(model.path, [model.sheet, *_FOLLOWING, _REPORT_SHEET])
+    if model.sheet not in sheets:
+        raise WorkbookError(f"{model.path.name}: there is no sheet {model.sheet!r}")
     results, outdated = _following(model, parameters, sheets)
     results[model.sheet] = _errors(model, parameters, sheets) | _model_results(model, parameters)
     numbers = {model.sheet: model.layout.parameter_cells(parameters)}
@@ -128,11 +132,12 @@ def _errors(
     """The errors of each user and each movie, where they stand beside the predictions."""
     if model.layout.loss is None:
         return {}
-    drawn = crosstab.draw(_source(model, parameters, sheets)).results()
+    drawn = Canvas(model.sheet)
+    crosstab.draw_errors(drawn, _source(model, parameters, sheets))
     there = sheets[model.sheet].formulas
     return {
         address: result
-        for address, (formula, result) in drawn.items()
+        for address, (formula, result) in drawn.results().items()
         if there.get(cell_position(address)) == formula
     }
 
@@ -202,6 +207,5 @@ def _positive(value: Any) -> float:
 def _report_name(sheets: Mapping[str, SheetCells]) -> str:
     """The sheet for the report: not one of that name that is somebody else's."""
     there = sheets.get(_REPORT_SHEET)
-    if there is None or "Answer Report" in str(there.values.get((1, 1))):
-        return _REPORT_SHEET
-    return f"{_REPORT_SHEET}_2"
+    is_ours = there is None or "Answer Report" in str(there.values.get((1, 1)))
+    return _REPORT_SHEET if is_ours else f"shallow_cf {_REPORT_SHEET}"

@@ -31,7 +31,7 @@ def draw(source: Source) -> Canvas:
             formula = layout.prediction_formula(u, i)
             canvas.formula(row, column, formula, float(shown[u, i]), "prediction")
     _labels(canvas, source)
-    _errors(canvas, source)
+    draw_errors(canvas, source)
     _notes(canvas, source)
     _choices(canvas, layout, source.ratings.rating)
     _view(canvas, source)
@@ -39,7 +39,7 @@ def draw(source: Source) -> Canvas:
 
 
 def _labels(canvas: Canvas, source: Source) -> None:
-    """The ids around the ratings and once more around the predictions, and the factors' numbers."""
+    """The ids around the ratings and once more around the predictions; titles; the factors."""
     layout = source.layout
     below = layout.predictions.row - layout.ratings.row
     for u, user in enumerate(source.ratings.user_ids.tolist()):
@@ -51,20 +51,12 @@ def _labels(canvas: Canvas, source: Source) -> None:
     if layout.item_titles is not None and source.titles is not None:
         for i, title in enumerate(source.titles):
             canvas.label(layout.item_titles.row, layout.item_titles.column + i, title, "title")
-    label_column = layout.user_ids.column
-    canvas.label(1, label_column, "movieId")
-    canvas.label(2, label_column - 1, "userId")
-    header = layout.predictions.row - 1
-    for k in range(layout.n_factors):
-        canvas.label(header, layout.user_factors.column + k, f"factor {k + 1}")
-        canvas.label(layout.item_factors.row + k, label_column, f"factor {k + 1}")
-    if layout.bias_blocks is not None:
-        users, items = layout.bias_blocks
-        canvas.label(header, users.column, "bias")
-        canvas.label(items.row, label_column, "bias")
+    canvas.label(1, layout.user_ids.column, "movieId")
+    canvas.label(2, layout.user_ids.column - 1, "userId")
+    source.label_numbers(canvas)
 
 
-def _errors(canvas: Canvas, source: Source) -> None:
+def draw_errors(canvas: Canvas, source: Source) -> None:
     """The loss, and beside the predictions the same for each user alone and each movie alone."""
     layout, loss = source.layout, source.layout.loss
     if loss is None:

@@ -61,19 +61,15 @@ def draw(source: Source) -> Canvas:
 
 
 def _headers(canvas: Canvas, source: Source, places: EmbeddingLayout) -> None:
-    header = rows.HEADER
-    canvas.label(header, places.ids.column, "userId")
-    canvas.label(header, places.ids.column + 1, "movieId")
-    canvas.label(header, places.rating.column, "rating")
-    canvas.put(header - 1, places.positions.column, "number in its list", "subheading")
-    canvas.label(header, places.positions.column, "user")
-    canvas.label(header, places.positions.column + 1, "movie")
+    canvas.put(rows.HEADER - 1, places.positions.column, "number in its list", "subheading")
     rows.embedding_headers(canvas, source, places.user_embedding, "user embedding")
     rows.embedding_headers(canvas, source, places.item_embedding, "movie embedding")
-    canvas.label(header, places.prediction.column, "prediction")
-    canvas.label(header, places.squared_error.column, "error²")
+    rows.headers(canvas, {
+        "userId, movieId": places.ids, "rating": places.rating, "user, movie": places.positions,
+        "prediction": places.prediction, "error²": places.squared_error,
+    })  # fmt: skip
     if places.title is not None:
-        canvas.label(header, places.title.column, "title")
+        rows.headers(canvas, {"title": places.title})
         canvas.width([places.title.column], 34)
 
 

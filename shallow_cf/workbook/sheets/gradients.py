@@ -104,19 +104,13 @@ def draw(source: Source, inputs: Inputs) -> Canvas:
 
 def _labels(canvas: Canvas, source: Source) -> None:
     layout = source.layout
-    label_column, header = layout.user_ids.column, layout.predictions.row - 1
+    label_column = layout.user_ids.column
     for u in range(layout.n_users):
         for row in (layout.user_ids.row + u, layout.user_factors.row + u):
             source.link_user(canvas, row, label_column, u)
     for i in range(layout.n_items):
         source.link_item(canvas, layout.item_ids.row, layout.item_ids.column + i, i)
-    for k in range(layout.n_factors):
-        canvas.label(header, layout.user_factors.column + k, f"factor {k + 1}")
-        canvas.label(layout.item_factors.row + k, label_column, f"factor {k + 1}")
-    if layout.bias_blocks is not None:
-        users, items = layout.bias_blocks
-        canvas.label(header, users.column, "bias")
-        canvas.label(items.row, label_column, "bias")
+    source.label_numbers(canvas)
     canvas.label(1, label_column, "movieId")
 
 

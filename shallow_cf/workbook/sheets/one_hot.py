@@ -71,9 +71,6 @@ def draw(source: Source) -> Canvas:
 
 def _headers(canvas: Canvas, source: Source, places: OneHotLayout) -> None:
     header = rows.HEADER
-    canvas.label(header, places.ids.column, "userId")
-    canvas.label(header, places.ids.column + 1, "movieId")
-    canvas.label(header, places.rating.column, "rating")
     canvas.put(header - 1, places.user_one_hot.column, "one-hot user vector", "subheading")
     canvas.put(header - 1, places.item_one_hot.column, "one-hot movie vector", "subheading")
     for u in range(source.ratings.n_users):
@@ -82,8 +79,10 @@ def _headers(canvas: Canvas, source: Source, places: OneHotLayout) -> None:
         source.link_item(canvas, header, places.item_one_hot.column + i, i)
     rows.embedding_headers(canvas, source, places.user_activations, "user embedding")
     rows.embedding_headers(canvas, source, places.item_activations, "movie embedding")
-    canvas.label(header, places.prediction.column, "prediction")
-    canvas.label(header, places.squared_error.column, "error²")
+    rows.headers(canvas, {
+        "userId, movieId": places.ids, "rating": places.rating,
+        "prediction": places.prediction, "error²": places.squared_error,
+    })  # fmt: skip
 
 
 def _one_hot(

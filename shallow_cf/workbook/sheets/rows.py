@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -112,6 +112,13 @@ def _completeness(canvas: Canvas, source: Source, squared_error: Block) -> None:
     text = f"A rating was added on {source.sheet} after the export: it has no row here."
     quoted = text.replace('"', '""')
     canvas.formula(_LOSS.row + 1, 4, f'=IF({here}={there},"","{quoted}")', "", "warning")
+
+
+def headers(canvas: Canvas, columns: Mapping[str, Block]) -> None:
+    """Headers of single columns; "userId, movieId" stands above two."""
+    for text, block in columns.items():
+        for c, part in enumerate(text.split(", ")):
+            canvas.label(HEADER, block.column + c, part)
 
 
 def embedding_headers(canvas: Canvas, source: Source, block: Block, heading: str) -> None:

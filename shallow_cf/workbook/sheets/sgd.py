@@ -162,17 +162,11 @@ def _head(canvas: Canvas, source: Source, places: SGDLayout, learning_rate: floa
 
 
 def _headers(canvas: Canvas, source: Source, places: SGDLayout) -> None:
-    header = rows.HEADER
-    for column, text in (
-        (places.ids.column, "userId"),
-        (places.ids.column + 1, "movieId"),
-        (places.rating.column, "rating"),
-        (places.prediction.column, "prediction"),
-        (places.error.column, "error"),
-        (places.last_prediction.column, "at the end"),
-        (places.squared_error.column, "error²"),
-    ):
-        canvas.label(header, column, text)
+    rows.headers(canvas, {
+        "userId, movieId": places.ids, "rating": places.rating,
+        "prediction": places.prediction, "error": places.error,
+        "at the end": places.last_prediction, "error²": places.squared_error,
+    })  # fmt: skip
     for block, text in (
         (places.user_before, "user embedding before"),
         (places.item_before, "movie embedding before"),

@@ -66,11 +66,6 @@ class Source:
         return self.prefix + block.range(fixed=True)
 
     @cached_property
-    def item_names(self) -> list[str]:
-        """A title where there is one, else the id."""
-        return list(self.titles or map(str, self.ratings.item_ids.tolist()))
-
-    @cached_property
     def rating_table(self) -> FloatArray:
         """The crosstab, (n_users, n_items), stars; NaN where nothing is rated."""
         return self.ratings.to_crosstab().to_numpy()
@@ -111,6 +106,18 @@ class Source:
     def pairs(self) -> Iterator[tuple[int, int]]:
         """User index and item index of every rating, row by row of the crosstab."""
         return zip(self.ratings.user_idx.tolist(), self.ratings.item_idx.tolist(), strict=True)
+
+    def label_numbers(self, canvas: Canvas) -> None:
+        """Name the numbers of the embeddings, on a sheet laid out as the crosstab sheet."""
+        layout = self.layout
+        label_column, header = layout.user_ids.column, layout.predictions.row - 1
+        for k in range(layout.n_factors):
+            canvas.label(header, layout.user_factors.column + k, f"factor {k + 1}")
+            canvas.label(layout.item_factors.row + k, label_column, f"factor {k + 1}")
+        if layout.bias_blocks is not None:
+            users, items = layout.bias_blocks
+            canvas.label(header, users.column, "bias")
+            canvas.label(items.row, label_column, "bias")
 
     def link_user(self, canvas: Canvas, row: int, column: int, u: int) -> None:
         """A label that shows a user's id."""
