@@ -45,6 +45,9 @@ from shallow_cf.workbook.package import (
 from shallow_cf.workbook.pasted import find_pasted
 from shallow_cf.workbook.tables import Evidence, Found, find_layout
 
+#: The mark in front of what only looks like an escaped character: _x005F_x0041_ is _x0041_.
+_ESCAPED = re.compile(r"_x005F_(?=x[0-9A-Fa-f]{4}_)")
+_WHOLE_NUMBER = re.compile(r"-?[1-9]\d{15,18}", re.ASCII)
 #: Products and squares of larger numbers overflow; nobody's ratings come near.
 _LARGEST = 1e70
 
@@ -108,6 +111,9 @@ def read_workbook(
     what Excel, LibreOffice or Gnumeric made of either are all read. Where the predictions
     were pasted as values, the Solver model and the ids are believed instead if the numbers
     agree.
+
+    Ids are whole numbers if all of them are, else texts. Beyond 2**53, where spreadsheets
+    have no exact numbers, digits that stand as text count as a whole number.
 
     Parameters
     ----------
@@ -365,7 +371,9 @@ def _add_values(grid: _Grid, sheet: Any, only: Container[Position]) -> None:
 
 
 def _add_value(grid: _Grid, cell: Any) -> None:
-    grid.values[cell.row, cell.column] = cell.value
+    is_text = isinstance(cell.value, str)
+    value = _ESCAPED.sub("_", cell.value) if is_text else cell.value
+    grid.values[cell.row, cell.column] = value
     if cell.data_type == "e":
         grid.errors.add((cell.row, cell.column))
 
@@ -555,14 +563,24 @@ def _ids(grid: _Grid, block: Block, kind: str) -> npt.NDArray[Any]:
     """The ids in a row or column of labels."""
     addresses = [address for row in block.addresses() for address in row]
     values = [_id(grid, address, kind) for address in addresses]
-    all_whole = all(isinstance(value, int) for value in values)
-    ids = np.array(values, np.int64) if all_whole else np.array([str(v) for v in values], np.str_)
+    numbers = [value if isinstance(value, int) else _large_number(value) for value in values]
+    whole = [number for number in numbers if number is not None]
+    all_whole = len(whole) == len(values)
+    ids = np.array(whole, np.int64) if all_whole else np.array([str(v) for v in values], np.str_)
     seen: set[Any] = set()
     for address, value in zip(addresses, ids.tolist(), strict=True):
         if value in seen:
             raise WorkbookError(f"{grid.name}!{address}: {kind} id {value!r} stands there twice")
         seen.add(value)
     return ids
+
+
+def _large_number(text: str) -> int | None:
+    """The whole number of 64 bits that stands as text because no cell holds it exactly."""
+    if not _WHOLE_NUMBER.fullmatch(text):
+        return None
+    number = int(text)
+    return number if abs(number) > MAX_EXACT and -(2**63) <= number < 2**63 else None
 
 
 def _id(grid: _Grid, address: str, kind: str) -> int | str:
