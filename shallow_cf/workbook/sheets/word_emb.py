@@ -21,8 +21,9 @@ VOCABULARY = (
 )  # fmt: skip
 _N_NUMBERS = 5
 _N_WORDS = 12
-#: More than a word is long; what is cut out for a word is padded to this.
-_LENGTH = 100
+#: Characters of the sentence that are looked at, and as many blanks between its words; 125
+#: words of one letter, so spread, just fit into a cell.
+_LENGTH = 250
 _SENTENCE = Block(4, 2)
 _WORDS = Block(7, 1, _N_WORDS, 2 + _N_NUMBERS)
 _TABLE = Block(_WORDS.last_row + 4, 1, len(VOCABULARY), 2 + _N_NUMBERS)
@@ -57,7 +58,8 @@ def draw(inputs: Inputs) -> Canvas:
 
 def words_of(sentence: str) -> list[str]:
     """The words of a sentence as the sheet's formulas cut them, without capital letters."""
-    return [word for word in sentence.lower().split(" ") if word][:_N_WORDS]
+    trimmed = " ".join(word for word in sentence.lower().split(" ") if word)
+    return [word for word in trimmed[:_LENGTH].split(" ") if word][:_N_WORDS]
 
 
 def _headers(canvas: Canvas, row: int, first: str) -> None:
@@ -85,7 +87,7 @@ def _looked_up(canvas: Canvas, table: np.ndarray, sentence: str) -> None:
         canvas.formula(row, 1, f"={_nth_word(n)}", word, "word")
         found = VOCABULARY.index(str(word)) if word in VOCABULARY else 0
         number: Content = "" if word == "" else found + 1.0
-        lookup = f"IF(ISNUMBER(MATCH({word_cell},{listed},0)),MATCH({word_cell},{listed},0),1)"
+        lookup = f"IFERROR(MATCH({_literal(word_cell)},{listed},0),1)"
         canvas.formula(row, 2, f'=IF({word_cell}="","",{lookup})', number, "count")
         for k in range(_N_NUMBERS):
             column = _TABLE.column_block(2 + k).range(fixed=True)
@@ -96,5 +98,13 @@ def _looked_up(canvas: Canvas, table: np.ndarray, sentence: str) -> None:
 
 def _nth_word(n: int) -> str:
     """Blanks made so wide that each stretch of the sentence holds one word."""
-    spread = f'SUBSTITUTE(TRIM({_SENTENCE.cell(fixed=True)})," ",REPT(" ",{_LENGTH}))'
+    sentence = f"LEFT(TRIM({_SENTENCE.cell(fixed=True)}),{_LENGTH})"
+    spread = f'SUBSTITUTE({sentence}," ",REPT(" ",{_LENGTH}))'
     return f"LOWER(TRIM(MID({spread},{n * _LENGTH + 1},{_LENGTH})))"
+
+
+def _literal(cell: str) -> str:
+    """A word as MATCH shall take it: with ~ before what it would take for a wildcard."""
+    for character in "~*?":
+        cell = f'SUBSTITUTE({cell},"{character}","~{character}")'
+    return cell
