@@ -193,7 +193,9 @@ def _ranks(canvas: Canvas, places: FactorsLayout, ranks: FloatArray) -> None:
         for i, value in enumerate(ranks[:, c].tolist()):
             cell = column.cell(i)
             above = f"{column.cell(0).replace(str(column.row), f'${column.row}')}:{cell}"
-            formula = f"=RANK({cell},{column.range(fixed=True)})+COUNTIF({above},{cell})-1"
+            # Not RANK + COUNTIF: LibreOffice tells in the one what it does not in the other.
+            larger = f"SUMPRODUCT(({column.range(fixed=True)}>{cell})*1)"
+            formula = f"={larger}+SUMPRODUCT(({above}={cell})*1)"
             canvas.formula(places.ranks.row + i, places.ranks.column + c, formula, value, "count")
 
 
