@@ -326,12 +326,12 @@ def run_check(args: Args) -> Outcome:
     ok = all(check.ok for check in checks)
     data = {
         "cells": sum(check.cells for check in checks),
-        "max_difference": max(check.max_difference for check in checks),
+        "max_difference": _finite(max(check.max_difference for check in checks)),
         "ok": ok,
         "sheets": {
             check.sheet: {
                 "cells": check.cells,
-                "max_difference": check.max_difference,
+                "max_difference": _finite(check.max_difference),
                 "worst_cell": check.worst_cell,
                 "loss_checked": check.loss_checked,
                 "ok": check.ok,
@@ -343,6 +343,8 @@ def run_check(args: Args) -> Outcome:
         f"{check.sheet}: {check.cells} cells, largest difference {check.max_difference:.1e} "
         f"at {check.worst_cell}: {'ok' if check.ok else 'DIFFERS'}"
         + ("" if check.loss_checked else " (objective cell not understood, not compared)")
+        if check.cells
+        else f"{check.sheet}: its formulas were changed, not compared"
         for check in checks
     ]
     return Outcome(data, "\n".join(lines), DONE if ok else CHECK_FAILED)
@@ -360,6 +362,11 @@ def run_screenshot(args: Args) -> Outcome:
 
 
 # --- pieces of commands -----------------------------------------------------------------
+
+
+def _finite(number: float) -> float | None:
+    """A number as JSON takes it: infinity is null."""
+    return number if np.isfinite(number) else None
 
 
 def _demo_data(result: SolverResult) -> dict[str, Any]:

@@ -3,14 +3,25 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from shallow_cf import objective
 from shallow_cf.parameters import FloatArray
+from shallow_cf.workbook.canvas import Canvas, Content
+from shallow_cf.workbook.layout import cell_position
 from shallow_cf.workbook.package import WorkbookError
-from shallow_cf.workbook.reader import WorkbookModel, read_all_models, read_workbook
+from shallow_cf.workbook.reader import (
+    SheetCells,
+    WorkbookModel,
+    read_all_models,
+    read_cells,
+    read_workbook,
+)
+from shallow_cf.workbook.redraw import FOLLOWING, redraw
 
 #: Largest difference that passes (stars): engines round their last digits differently.
 TOLERANCE = 1e-9
@@ -20,18 +31,22 @@ TOLERANCE = 1e-9
 class SheetCheck:
     """Comparison of one sheet with NumPy.
 
+    A sheet that explains a model is compared if its formulas are those that
+    `write_workbook` wrote; of one that somebody changed no cells are.
+
     Attributes
     ----------
     sheet : str
     cells : int
-        How many cells were compared: every prediction, and the loss where its formula is
-        understood.
+        How many cells were compared: of a model every prediction, and the loss where its
+        formula is understood; of a sheet that explains it every formula.
     max_difference : float
-        Largest absolute difference, stars.
+        Largest absolute difference, stars; infinite where a number or text is missing, or
+        a text is another.
     worst_cell : str
         Address of the cell with that difference.
     loss_checked : bool
-        Whether the loss was among them.
+        Whether the loss of a model was among them.
     """
 
     sheet: str
@@ -53,7 +68,7 @@ def check_workbook(
     ratings: str | None = None,
     factors: str | None = None,
 ) -> list[SheetCheck]:
-    """Recompute every prediction and the loss of every model in a workbook.
+    """Recompute every prediction and the loss of every model, and the sheets that explain it.
 
     Parameters
     ----------
@@ -64,7 +79,7 @@ def check_workbook(
     Returns
     -------
     list of SheetCheck
-        One for each sheet that holds a model.
+        One for each sheet that holds a model, and after these those that explain it.
 
     Raises
     ------
@@ -72,8 +87,37 @@ def check_workbook(
         If there is no model, or results are not stored.
     """
     if sheet is ratings is factors is None:
-        return [check_model(model) for model in read_all_models(path)]
+        models = read_all_models(path)
+        wanted = [*(model.sheet for model in models), *FOLLOWING]
+        sheets = read_cells(path, wanted, results=True)
+        checks = [check_model(model) for model in models]
+        return checks + [it for model in models for it in _check_explaining(model, sheets)]
     return [check_model(read_workbook(path, sheet, ratings=ratings, factors=factors))]
+
+
+def _check_explaining(model: WorkbookModel, sheets: Mapping[str, SheetCells]) -> list[SheetCheck]:
+    drawn, changed = redraw(model, model.parameters, sheets)
+    checks = [_check_drawn(canvas, sheets[name]) for name, canvas in drawn.items()]
+    return checks + [SheetCheck(name, 0, 0.0, "", True) for name in changed]
+
+
+def _check_drawn(canvas: Canvas, there: SheetCells) -> SheetCheck:
+    worst, worst_cell = 0.0, ""
+    results = canvas.results()
+    for address, (_, expected) in results.items():
+        difference = _difference(there.values.get(cell_position(address)), expected)
+        if difference > worst or not worst_cell:
+            worst, worst_cell = difference, address
+    return SheetCheck(canvas.name, len(results), worst, worst_cell, True)
+
+
+def _difference(stored: Any, expected: Content) -> float:
+    """How far a stored result is from the one expected; a text is right or wrong."""
+    if isinstance(expected, int | float) and isinstance(stored, int | float):
+        return abs(stored - expected)
+    if isinstance(expected, float) and not np.isfinite(expected):
+        return 0.0 if str(stored).startswith("#") else np.inf
+    return 0.0 if (stored or "") == (expected or "") else np.inf
 
 
 def check_model(model: WorkbookModel) -> SheetCheck:

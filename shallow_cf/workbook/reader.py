@@ -174,7 +174,7 @@ class SheetCells:
     formulas : dict
         (row, column) -> formula, as it stands in the file.
     values : dict
-        (row, column) -> number or text, of the other cells.
+        (row, column) -> number or text; of formulas their stored results, where asked for.
     """
 
     formulas: dict[Position, str]
@@ -185,8 +185,17 @@ class SheetCells:
         return self.values[block.row, block.column]
 
 
-def read_cells(path: str | os.PathLike[str], sheets: Iterable[str]) -> dict[str, SheetCells]:
+def read_cells(
+    path: str | os.PathLike[str], sheets: Iterable[str], *, results: bool = False
+) -> dict[str, SheetCells]:
     """The cells of those of the named sheets that the workbook has.
+
+    Parameters
+    ----------
+    path : path
+    sheets : iterable of str
+    results : bool
+        Whether the stored results of formulas are wanted as well.
 
     Raises
     ------
@@ -194,7 +203,8 @@ def read_cells(path: str | os.PathLike[str], sheets: Iterable[str]) -> dict[str,
         If the workbook is damaged or not understood.
     """
     with _Book(Path(path)) as book:
-        grids = {name: book.grid(name) for name in sheets if name in book.names}
+        read = book.with_results if results else book.grid
+        grids = {name: read(name) for name in sheets if name in book.names}
     return {
         name: SheetCells(dict(grid.formulas), dict(grid.values)) for name, grid in grids.items()
     }
