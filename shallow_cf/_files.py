@@ -1,7 +1,8 @@
-"""Files are written whole or not at all."""
+"""Files are written whole or not at all, and in reproducible builds the same each time."""
 
 from __future__ import annotations
 
+import datetime
 import os
 import stat
 import tempfile
@@ -55,3 +56,19 @@ def _permissions(target: Path) -> int:
     umask = os.umask(0)  # the only way to ask for it is to set it
     os.umask(umask)
     return 0o666 & ~umask
+
+
+def source_date() -> datetime.datetime | None:
+    """The time, UTC, that SOURCE_DATE_EPOCH asks files to say they were made; None if unset.
+
+    Raises
+    ------
+    ValueError
+        If it is no whole number of seconds.
+    """
+    seconds = os.environ.get("SOURCE_DATE_EPOCH", "")
+    if not seconds:
+        return None
+    if not seconds.isdecimal():
+        raise ValueError(f"SOURCE_DATE_EPOCH must be seconds since 1970, got {seconds!r}")
+    return datetime.datetime(1970, 1, 1) + datetime.timedelta(seconds=int(seconds))

@@ -12,7 +12,6 @@ from __future__ import annotations
 import codecs
 import datetime
 import math
-import os
 import posixpath
 import re
 import zipfile
@@ -27,6 +26,7 @@ from xml.sax.saxutils import quoteattr
 from defusedxml import DefusedXmlException, EntitiesForbidden
 from defusedxml import ElementTree as SafeElementTree
 
+from shallow_cf._files import source_date
 from shallow_cf.workbook.canvas import Canvas, Content
 from shallow_cf.workbook.layout import cell_address, column_number
 from shallow_cf.workbook.sheet_xml import stored, worksheet
@@ -175,7 +175,7 @@ def assemble(draft: IO[bytes], target: Path, cells: Mapping[str, tuple[str, byte
     cells
         Sheet -> the range it fills, and its ``sheetData`` element.
     """
-    created = _document_time()
+    stamp = f"{_document_time().isoformat()}Z".encode()
     with zipfile.ZipFile(draft) as old, zipfile.ZipFile(target, "w") as new:
         sheets = {part: cells[sheet] for sheet, part in _sheet_parts(old).items()}
         for name in old.namelist():
@@ -185,22 +185,21 @@ def assemble(draft: IO[bytes], target: Path, cells: Mapping[str, tuple[str, byte
             elif name == _STYLES_PART:
                 content = _fonts_in_order(content)
             elif name == _CORE_PART:
-                stamp = f"{created.isoformat()}Z".encode()
                 content = re.sub(rb'(?<=W3CDTF">)[^<]*', stamp, content)
-            member = zipfile.ZipInfo(name, created.timetuple()[:6])
-            member.external_attr = 0o600 << 16
-            new.writestr(member, content, zipfile.ZIP_DEFLATED, compresslevel=9)
+            new.writestr(_member(name), content, zipfile.ZIP_DEFLATED, compresslevel=9)
 
 
 def _document_time() -> datetime.datetime:
-    """SOURCE_DATE_EPOCH, as reproducible builds set it, or the first day a zip file knows."""
+    """The time that reproducible builds ask for, or the first day a zip file knows."""
     first = datetime.datetime(1980, 1, 1)
-    seconds = os.environ.get("SOURCE_DATE_EPOCH", "")
-    if not seconds:
-        return first
-    if not seconds.isdecimal():
-        raise ValueError(f"SOURCE_DATE_EPOCH must be seconds since 1970, got {seconds!r}")
-    return max(first, datetime.datetime(1970, 1, 1) + datetime.timedelta(seconds=int(seconds)))
+    return max(first, source_date() or first)
+
+
+def _member(name: str) -> zipfile.ZipInfo:
+    """The entry of a part in the archive; zipfile by itself takes the time of day for it."""
+    member = zipfile.ZipInfo(name, _document_time().timetuple()[:6])
+    member.external_attr = 0o600 << 16
+    return member
 
 
 def _filled(xml: bytes, extent: str, cells: bytes) -> bytes:
@@ -271,7 +270,7 @@ def patch_cells(
                 content = re.sub(rb"<(\w+:)?calcPr\b", rb'\g<0> fullCalcOnLoad="1"', content)
             new.writestr(member, content, zipfile.ZIP_DEFLATED)
         for part, content in sheets.items():
-            new.writestr(part, content, zipfile.ZIP_DEFLATED)
+            new.writestr(_member(part), content, zipfile.ZIP_DEFLATED)
 
 
 def _content(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> bytes:
@@ -422,11 +421,14 @@ def _listed(archive: zipfile.ZipFile, sheet: str, part: str) -> dict[str, bytes]
     taken = set(re.findall(rb'Id="([^"]*)"', relations))
     relation = next(name for n in count(1) if (name := b"rId%d" % n) not in taken)
     number = max(map(int, re.findall(rb'sheetId="(\d+)"', book)), default=0) + 1
-    of_relations = re.search(rb'\s(\w+):id="', book)
-    if of_relations is None:
+    listed = SafeElementTree.fromstring(book).iterfind("{*}sheets/{*}sheet")
+    id_names = [key for entry in listed for key in entry.attrib if key.endswith("}id")]
+    if not id_names:
         raise WorkbookError(f"{_WORKBOOK_PART} lists no sheet in a way that is understood")
+    # The prefix of the others may be declared in each of them alone, as lxml does.
+    namespace = id_names[0][1:].partition("}")[0]
     attributes = f'name={quoteattr(sheet)} sheetId="{number}"'.encode()
-    attributes += b' %s:id="%s"' % (of_relations[1], relation)
+    attributes += f" xmlns:rel={quoteattr(namespace)} ".encode() + b'rel:id="%s"' % relation
     entries = {
         _RELATIONS_PART: (
             relations, b"Relationships",
