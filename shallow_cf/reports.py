@@ -17,6 +17,7 @@ import numpy as np
 import pandas as pd
 
 from shallow_cf import objective
+from shallow_cf._files import source_date
 from shallow_cf.parameters import FloatArray, Parameters
 from shallow_cf.ratings import Ratings
 from shallow_cf.solvers.constrained import Limit, limits, multipliers
@@ -112,7 +113,7 @@ def answer_report(
         | {
             "Solver Engine": [
                 f"Engine: {_engine(options)}",
-                f"Solution Time: {result.seconds:.3f} Seconds.",
+                *_solution_time(result),
                 f"Iterations: {result.iterations} Function evaluations: {result.n_function} "
                 f"Gradients: {result.n_gradient}",
             ],
@@ -359,9 +360,14 @@ def _limit(
 
 
 def _facts(result: SolverResult, sheet: str | None) -> dict[str, list[str]]:
-    created = f"{datetime.datetime.now():%Y-%m-%d %H:%M:%S}"
+    created = f"{source_date() or datetime.datetime.now():%Y-%m-%d %H:%M:%S}"
     where = {} if sheet is None else {"Worksheet": [sheet]}
     return where | {"Report Created": [created], "Result": [result.message]}
+
+
+def _solution_time(result: SolverResult) -> list[str]:
+    """How long it took; not in reproducible builds, as it is another time each time."""
+    return [] if source_date() else [f"Solution Time: {result.seconds:.3f} Seconds."]
 
 
 def _engine(options: Any) -> str:

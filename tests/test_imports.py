@@ -58,6 +58,7 @@ ALLOWED = {
         "solvers.options", "workbook.*",
     ],
     "reports": [
+        "_files",
         "ratings", "parameters", "objective", "solvers.constrained", "solvers.options",
         "solvers.result", "solvers.sgd", "solvers.table", "workbook.layout",
     ],
