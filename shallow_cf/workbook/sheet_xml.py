@@ -88,6 +88,8 @@ def _content(value: Content) -> str:
         return "/>"
     if isinstance(value, str):
         return f' t="inlineStr"><is><t xml:space="preserve">{_text(value)}</t></is></c>'
+    if not math.isfinite(value):
+        return f' t="e"><v>{_OVERFLOW}</v></c>'
     return f"><v>{_text(value)}</v></c>"
 
 

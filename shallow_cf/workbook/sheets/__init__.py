@@ -53,7 +53,7 @@ def draw_book(
         "word_emb": lambda: word_emb.draw(inputs),
         "answer_report": lambda: answer_report.draw(reports),
     }
-    without = {"history": not runs, "answer_report": not reports}
+    without = {"history": not any(runs.values()), "answer_report": not reports}
     names = {name for name in wanted if not without.get(name)}
     explaining = [make() for name, make in makers.items() if name in names]
     if "readme" not in names:

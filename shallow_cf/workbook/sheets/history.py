@@ -16,7 +16,7 @@ _HEADER = 5
 
 def draw(runs: Mapping[str, Sequence[TraceRow]]) -> Canvas:
     """Draw the sheet: a column a run, named after it; row by row the steps from the start."""
-    canvas = Canvas("history")
+    canvas, runs = Canvas("history"), {name: trace for name, trace in runs.items() if trace}
     canvas.put(1, 1, "Training: RMSE after each step of each run, in stars", "heading")
     canvas.put(2, 1, "A step is an epoch of SGD, an iteration of Solver or variable projection, "
                      "or a search of multistart; step 0 is the start.")  # fmt: skip
@@ -44,7 +44,7 @@ def _chart(runs: Mapping[str, Sequence[TraceRow]], losses: list[float]) -> Chart
         block = Block(_HEADER + 1, column, min(n_shown, len(trace)), 1)
         title = Block(_HEADER, column)
         series.append(Series(*(f"history!{b.range(fixed=True)}" for b in (title, block, steps))))
-    positive = [loss for loss in losses if loss > 0]
+    positive = [loss for loss in losses if 0 < loss < math.inf]
     return Chart(
         "line", "RMSE while training", "step", "RMSE, stars (log)", series,
         Block(_HEADER, len(runs) + 3).cell(), _rounded(positive),
@@ -55,4 +55,5 @@ def _rounded(values: Sequence[float]) -> tuple[float, float] | None:
     """Powers of 2 around the values: the ends of the logarithmic axis."""
     if not values:
         return None
-    return 2.0 ** math.floor(math.log2(min(values))), 2.0 ** math.ceil(math.log2(max(values)))
+    low, high = math.floor(math.log2(min(values))), math.ceil(math.log2(max(values)))
+    return 2.0**low, 2.0 ** max(high, low + 1)
