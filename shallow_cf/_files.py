@@ -10,6 +10,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+#: The end of 2107, which is as far as the time of a file in a zip archive goes.
+_LAST_SECOND = 4_354_819_199
+
 
 @contextmanager
 def whole_file(path: str | os.PathLike[str], *, overwrite: bool) -> Iterator[Path]:
@@ -64,11 +67,13 @@ def source_date() -> datetime.datetime | None:
     Raises
     ------
     ValueError
-        If it is no whole number of seconds.
+        If it is no whole number of seconds, or later than a zip archive can say.
     """
     seconds = os.environ.get("SOURCE_DATE_EPOCH", "")
     if not seconds:
         return None
-    if not seconds.isdecimal():
-        raise ValueError(f"SOURCE_DATE_EPOCH must be seconds since 1970, got {seconds!r}")
+    if not seconds.isdecimal() or int(seconds) > _LAST_SECOND:
+        raise ValueError(
+            f"SOURCE_DATE_EPOCH must be seconds since 1970, up to the year 2107, got {seconds!r}"
+        )
     return datetime.datetime(1970, 1, 1) + datetime.timedelta(seconds=int(seconds))

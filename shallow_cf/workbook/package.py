@@ -285,6 +285,12 @@ def _content(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> bytes:
         ) from error
 
 
+def sheet_names(path: Path) -> list[str]:
+    """Names of all sheets, those that hold only a chart included."""
+    with zipfile.ZipFile(path) as archive:
+        return list(_sheet_parts(archive))
+
+
 def _sheet_parts(archive: zipfile.ZipFile) -> dict[str, str]:
     """Sheet name -> name of its XML part in the package."""
     folder = posixpath.dirname(_WORKBOOK_PART)

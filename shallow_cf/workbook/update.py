@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Sequence
+from pathlib import Path
 
 from shallow_cf import objective
 from shallow_cf._files import whole_file
 from shallow_cf.parameters import Parameters
 from shallow_cf.workbook.canvas import Canvas, Content
 from shallow_cf.workbook.layout import block_cells
-from shallow_cf.workbook.package import WorkbookError, check_package, patch_cells
+from shallow_cf.workbook.package import WorkbookError, check_package, patch_cells, sheet_names
 from shallow_cf.workbook.reader import SheetCells, WorkbookModel, read_cells
 from shallow_cf.workbook.redraw import FOLLOWING, redraw, redrawn_errors
 from shallow_cf.workbook.sheets import answer_report
 from shallow_cf.workbook.sheets.answer_report import Report
 
 _REPORT_SHEET = "answer_report"
+#: What stands in A1 of a report of ours.
+_OUR_REPORT = re.compile(r"shallow_cf \w+ Report")
+_NO_CELLS = SheetCells({}, {})
 
 
 def update_workbook(
@@ -66,7 +71,7 @@ def update_workbook(
     if shapes[0] != shapes[1]:
         raise ValueError(f"{parameters!r} do not fit the sheet's {model.parameters!r}")
     check_package(model.path)
-    sheets = read_cells(model.path, [model.sheet, *FOLLOWING, _REPORT_SHEET])
+    sheets = read_cells(model.path, [model.sheet, *FOLLOWING])
     if model.sheet not in sheets:
         raise WorkbookError(f"{model.path.name}: there is no sheet {model.sheet!r}")
     drawn, outdated = redraw(model, parameters, sheets)
@@ -74,7 +79,7 @@ def update_workbook(
     results = {name: _results(canvas) for name, canvas in drawn.items()}
     results[model.sheet] = errors | _model_results(model, parameters)
     numbers = {model.sheet: model.layout.parameter_cells(parameters)}
-    added = [answer_report.draw(reports, _report_name(sheets))] if reports else []
+    added = [answer_report.draw(reports, _report_name(model.path))] if reports else []
     with whole_file(path, overwrite=overwrite) as temporary:
         patch_cells(model.path, temporary, numbers, results, added)
     return outdated
@@ -95,8 +100,14 @@ def _model_results(model: WorkbookModel, parameters: Parameters) -> dict[str, Co
     return results
 
 
-def _report_name(sheets: Mapping[str, SheetCells]) -> str:
-    """The sheet for the report: not one of that name that is somebody else's."""
-    there = sheets.get(_REPORT_SHEET)
-    is_ours = there is None or "Answer Report" in str(there.values.get((1, 1)))
-    return _REPORT_SHEET if is_ours else f"shallow_cf {_REPORT_SHEET}"
+def _report_name(path: Path) -> str:
+    """The sheet for the report: a new one, or ours of an earlier run, never somebody else's."""
+    there = {name.lower(): name for name in sheet_names(path)}  # as spreadsheets compare them
+    wanted, number = _REPORT_SHEET, 1
+    while (name := there.get(wanted)) is not None:
+        title = read_cells(path, [name]).get(name, _NO_CELLS).values.get((1, 1))
+        if _OUR_REPORT.fullmatch(str(title)):
+            return name
+        number += 1
+        wanted = f"{_REPORT_SHEET}_{number}"
+    return wanted
