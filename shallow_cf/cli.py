@@ -126,6 +126,8 @@ def _sheet_names(text: str) -> list[str]:
     names = [] if text == "none" else [name.strip() for name in text.split(",")]
     known = ("dotprod", "bias", *TEACHING_SHEETS)
     for name in names:
+        if name == "none":
+            raise argparse.ArgumentTypeError(f"none stands alone, got {text!r}")
         if name not in known:
             raise argparse.ArgumentTypeError(
                 f"there is no sheet {name!r}; known: {', '.join(known)}, or none"

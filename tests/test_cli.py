@@ -170,12 +170,15 @@ def ratings_csv():
     return triplets
 
 
+SIZE = ("--users", 6, "--items", 5, "--factors", 2)
+
+
 @pytest.fixture(scope="module")
 def exported(tmp_path_factory):
     """A small workbook of random embeddings: 6 users, 5 items, 2 factors."""
     with contextlib.chdir(tmp_path_factory.mktemp("exported")):
         write_ratings("ratings.csv", random_ratings())
-        ok("export", "ratings.csv", "--users", 6, "--items", 5, "--factors", 2, "-o", "book.xlsx")
+        ok("export", "ratings.csv", *SIZE, "--sheets", "none", "-o", "book.xlsx")
         return Path("book.xlsx").read_bytes(), Sheet("book.xlsx", "dotprod", 6, 5, 2)
 
 
@@ -347,7 +350,8 @@ def test_export_writes_the_ratings_and_random_embeddings(ratings_csv):
 
 
 def test_export_text_and_one_sheet_without_bias(ratings_csv):
-    done = ok("export", "ratings.csv", "--users", 7, "--items", 4, "-o", "book.xlsx")
+    size = ("--users", 7, "--items", 4)
+    done = ok("export", "ratings.csv", *size, "--sheets", "none", "-o", "book.xlsx")
     sheet = Sheet("book.xlsx", "dotprod", 7, 4, 5)
     assert openpyxl.load_workbook("book.xlsx").sheetnames == ["dotprod"]
     assert done.out == (
@@ -368,7 +372,7 @@ def test_export_without_a_file_takes_the_lessons_crosstab():
 
 def test_the_same_seed_gives_the_same_embeddings(ratings_csv):
     def embeddings(seed, name):
-        ok("export", "ratings.csv", "--seed", seed, "-o", name)
+        ok("export", "ratings.csv", "--seed", seed, "--sheets", "none", "-o", name)
         return Sheet(name, "dotprod", 15, 15, 5).P
 
     assert embeddings(3, "a.xlsx") == embeddings(3, "b.xlsx")
@@ -389,7 +393,8 @@ def test_export_solved_embeddings(ratings_csv):
 
 
 def test_export_notes_where_excels_solver_gives_up_and_solve_does_not(ratings_csv):
-    ok("export", "ratings.csv", "--factors", 7, "-o", "book.xlsx")  # 15 * 7 + 15 * 7 = 210 cells
+    # 15 * 7 + 15 * 7 = 210 cells
+    ok("export", "ratings.csv", "--factors", 7, "--sheets", "none", "-o", "book.xlsx")
     cells = [c.value for row in openpyxl.load_workbook("book.xlsx")["dotprod"] for c in row]
     assert any("210 variable cells" in cell for cell in cells if isinstance(cell, str))
     solve = ("solve", "book.xlsx", "-o", "out.xlsx", "--derivatives", "analytic", "--json")
@@ -897,7 +902,7 @@ def test_check_does_not_mind_rounding(book, what):
 
 def test_check_looks_at_every_sheet(ratings_csv):
     size = ("--users", 6, "--items", 5, "--factors", 2)
-    ok("export", "ratings.csv", *size, "--bias", "-o", "book.xlsx")
+    ok("export", "ratings.csv", *size, "--bias", "--sheets", "none", "-o", "book.xlsx")
     assert ok("check", "book.xlsx", "--json").json["cells"] == 2 * 31
     add("book.xlsx", "I20", 0.5)  # on the first sheet, which does not open
     done = run("check", "book.xlsx", "--json")
@@ -1143,13 +1148,14 @@ def test_ratings_beyond_all_computing():
 
 
 def test_a_disk_that_is_full(book, monkeypatch):
-    from shallow_cf.workbook import writer
+    from shallow_cf.workbook import update, writer
 
     def full(source, target, *args):
         Path(target).write_bytes(b"half a workb")
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(writer, "patch_cells", full)
+    monkeypatch.setattr(writer, "assemble", full)
+    monkeypatch.setattr(update, "patch_cells", full)
     for argv in (["export"], ["solve", "book.xlsx", *QUICK]):
         assert "No space left on device" in refused(*argv, "-o", "out.xlsx")
     assert "No space left" in refused("solve", "book.xlsx", "--in-place", *QUICK)

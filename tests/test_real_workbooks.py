@@ -600,7 +600,8 @@ def test_import_v_shows_what_was_found_and_how(plain_book, capsys):
 
 def test_sheets_that_are_not_needed_are_not_parsed(tmp_path):
     path = tmp_path / "b.xlsx"
-    scf.write_workbook(path, small_ratings(), small_parameters(), small_parameters(bias=True))
+    models = small_parameters(), small_parameters(bias=True)
+    scf.write_workbook(path, small_ratings(), *models, sheets=())
     edit(path, SHEET1, lambda xml: xml[:-300])  # dotprod; bias opens
     assert scf.read_workbook(path).sheet == "bias"
     for read in (read_all_models, lambda path: scf.read_workbook(path, "dotprod")):

@@ -226,6 +226,7 @@ def _told(book: _Book, sheet: str | None, given: Hints) -> WorkbookModel:
 
 def _models(book: _Book, names: list[str]) -> list[WorkbookModel]:
     """All models by formulas or Solver names; if there is none, those that labels show."""
+    book.check_order(*names)
     for by_labels in (False, True):
         models = [
             model
@@ -283,6 +284,7 @@ class _Book:
         self.path = path
         self._grids: dict[str, _Grid] = {}
         self._results: set[str] = set()
+        self._checked: set[str] = set()
         self._gaps = 0
 
     def __enter__(self) -> _Book:
@@ -326,10 +328,18 @@ class _Book:
     def grid(self, name: str) -> _Grid:
         """A sheet's formulas, and what is in its other cells."""
         if name not in self._grids:
+            self.check_order(name)
             with self._reading():
-                self._gaps = check_cells(self.path, name, self._gaps)
                 self._grids[name] = _grid(self._formulas[name])
         return self._grids[name]
+
+    def check_order(self, *names: str) -> None:
+        """Refuse sheets of which openpyxl would lose cells, before it spends time on any."""
+        with self._reading():
+            for name in names:
+                if name not in self._checked:
+                    self._gaps = check_cells(self.path, name, self._gaps)
+                    self._checked.add(name)
 
     def with_results(self, name: str) -> _Grid:
         """The same with the formulas' stored results."""

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
+import math
 import os
 import re
-from collections.abc import Sequence
-from pathlib import Path
+from collections.abc import Mapping, Sequence
 
 from shallow_cf import objective
 from shallow_cf._files import whole_file
 from shallow_cf.parameters import Parameters
 from shallow_cf.workbook.canvas import Canvas, Content
 from shallow_cf.workbook.layout import block_cells
-from shallow_cf.workbook.package import WorkbookError, check_package, patch_cells, sheet_names
+from shallow_cf.workbook.package import WorkbookError, check_package, patch_cells
 from shallow_cf.workbook.reader import SheetCells, WorkbookModel, read_cells
 from shallow_cf.workbook.redraw import FOLLOWING, redraw, redrawn_errors
 from shallow_cf.workbook.sheets import answer_report
@@ -65,20 +65,23 @@ def update_workbook(
     ValueError
         If the parameters have other shapes.
     WorkbookError
-        If the file is not what was read any more, or a cell cannot be changed.
+        If the file is not what was read any more, a cell cannot be changed, or no cell can
+        hold an embedding, a prediction or the loss.
     """
     shapes = [[block.shape for block in p.blocks()] for p in (parameters, model.parameters)]
     if shapes[0] != shapes[1]:
         raise ValueError(f"{parameters!r} do not fit the sheet's {model.parameters!r}")
+    numbers = {model.sheet: model.layout.parameter_cells(parameters)}
+    own = _model_results(model, parameters)
+    unheld = dict.fromkeys(model.layout.parameter_cells(model.parameters), math.nan)
+    _check_finite(model.sheet, unheld | numbers[model.sheet], own)
     check_package(model.path)
     sheets = read_cells(model.path, [model.sheet, *FOLLOWING])
     if model.sheet not in sheets:
         raise WorkbookError(f"{model.path.name}: there is no sheet {model.sheet!r}")
     drawn, outdated = redraw(model, parameters, sheets)
-    errors = redrawn_errors(model, parameters, sheets)
     results = {name: _results(canvas) for name, canvas in drawn.items()}
-    results[model.sheet] = errors | _model_results(model, parameters)
-    numbers = {model.sheet: model.layout.parameter_cells(parameters)}
+    results[model.sheet] = redrawn_errors(model, parameters, sheets) | own
     added = [answer_report.draw(reports, _report_name(model.path))] if reports else []
     with whole_file(path, overwrite=overwrite) as temporary:
         patch_cells(model.path, temporary, numbers, results, added)
@@ -98,6 +101,13 @@ def _model_results(model: WorkbookModel, parameters: Parameters) -> dict[str, Co
         rmse = objective.rmse(model.ratings, parameters)
         results[layout.loss.cell()] = loss.value(rmse, model.ratings.n_ratings)
     return results
+
+
+def _check_finite(sheet: str, *contents: Mapping[str, Content]) -> None:
+    """Refuse NaN and infinity, naming the cell."""
+    for address, value in (item for cells in contents for item in cells.items()):
+        if isinstance(value, float) and not math.isfinite(value):
+            raise WorkbookError(f"{sheet}!{address}: no cell can hold {value}")
 
 
 def _report_name(path: Path) -> str:
