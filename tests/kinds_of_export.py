@@ -23,10 +23,12 @@ SHARED = Path(__file__).parents[2] / "shared"
 PUBLISHED = SHARED / "reference" / "collab_filter_v3.xlsx"
 
 
-def table(n_users: int, n_items: int, *, text_ids: tuple[str, ...] = ()) -> scf.Ratings:
-    """Ratings of 0.5 to 5 stars, about every fifth cell blank, without a random number."""
+def table(
+    n_users: int, n_items: int, *, text_ids: tuple[str, ...] = (), sparse: bool = False
+) -> scf.Ratings:
+    """Ratings of 0.5 to 5 stars, every fifth cell blank or, if sparse, every fifth rated."""
     u, i = np.divmod(np.arange(n_users * n_items), n_items)
-    rated = (u + 2 * i) % 5 != 4
+    rated = ((u + 2 * i) % 5 == 4) == sparse
     rated[0] = True
     stars = ((3 * u + 5 * i) % 10 + 1) / 2
     users = np.array(text_ids) if text_ids else np.arange(n_users) * 3 + 1
@@ -102,7 +104,7 @@ def _smallest(path: Path) -> None:
 
 
 def _largest_with_all_sheets(path: Path) -> None:
-    scf.write_workbook(path, table(30, 30), numbers(30, 30, 1, bias=True))
+    scf.write_workbook(path, table(30, 30, sparse=True), numbers(30, 30, 1, bias=True))
 
 
 def _larger(path: Path) -> None:

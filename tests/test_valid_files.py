@@ -481,3 +481,13 @@ def test_every_part_is_that_of_the_golden_workbook(written, kind):
         for line in differences(part, Path(golden[part]).read_text(encoding="utf-8"), ours[part])
     ]
     assert not found, "\n".join([*found[:40], f"If this is meant: {REGENERATE}"])
+
+
+def test_a_part_that_changed_is_told_with_its_place():
+    golden = '<row>\n  <c r="A1"><v>0.1</v></c>\n  <c r="B1"><v>2</v></c>\n</row>\n'
+    rounded = golden.replace("0.1", "0.10000000000000002")
+    assert differences("xl/sheet.xml", golden, rounded) == []
+    expected = ["xl/sheet.xml:3", '  - <c r="B1"><v>2</v></c>', '  + <c r="B1"><v>2.00001</v></c>']
+    assert differences("xl/sheet.xml", golden, golden.replace(">2<", ">2.00001<")) == expected
+    assert differences("xl/sheet.xml", golden, golden.replace("A1", "A2"))
+    assert differences("xl/sheet.xml", golden, golden + "<row/>\n")
