@@ -1205,6 +1205,35 @@ def test_numbers_that_no_cell_can_hold_are_not_written(small_book, tmp_path, val
     assert list(tmp_path.iterdir()) == [small_book]
 
 
+@pytest.mark.parametrize(
+    ("part", "megabytes"),
+    [(WORKBOOK, 3), ("xl/styles.xml", 4), ("xl/_rels/workbook.xml.rels", 2)],
+)
+def test_lists_too_long_to_be_read_are_refused(small_book, part, megabytes):
+    # Random, as what can be compressed well is refused for that.
+    noise = np.random.default_rng(0).integers(97, 123, megabytes * 2**20, np.uint8).tobytes()
+    edit(small_book, part, lambda xml: xml + b"<!-- " + noise + b" -->")
+    message = assert_cheap(lambda: scf.read_workbook(small_book))
+    assert re.search(rf"{part} has {megabytes}\.0 MB, more than \d: refused", message)
+
+
+def test_changing_cells_of_a_hundred_thousand_ranges_are_refused(small_book):
+    ranges = b",".join(b"dotprod!$A$%d" % k for k in range(1, 100_000))
+    edit(small_book, WORKBOOK, lambda xml: re.sub(rb"dotprod!\$E\$8[^<]*", ranges, xml))
+    message = assert_cheap(lambda: scf.read_workbook(small_book))
+    assert "sheet 'dotprod': solver_adj has 1," in message
+
+
+def test_sheets_that_share_their_content_are_refused(bias_book):
+    book = openpyxl.load_workbook(bias_book)
+    book.create_sheet("other")["A1"] = 1
+    book.save(bias_book)
+    relations = "xl/_rels/workbook.xml.rels"
+    edit(bias_book, relations, lambda xml: xml.replace(b"sheet2.xml", b"sheet1.xml"))
+    with pytest.raises(scf.WorkbookError, match="sheets 'bias' and 'other' have one content"):
+        scf.read_workbook(bias_book)
+
+
 def test_a_single_embedding_without_a_number_is_named(small_book):
     model = scf.read_workbook(small_book)
     theta = model.parameters.pack()

@@ -36,6 +36,15 @@ _MAX_BYTES = 400 * 2**20
 _MAX_RATIO = 150
 _SMALL = 2 * 2**20
 _MAX_PARTS = 10_000
+#: Parts that openpyxl turns into objects before a sheet is asked for, which takes seconds
+#: for a few MB: what real workbooks have there is a tenth of this or less.
+_MAX_SIZES = {
+    "xl/workbook.xml": 2 * 2**20,
+    "xl/_rels/workbook.xml.rels": 2**20,
+    "[Content_Types].xml": 2**20,
+    "xl/styles.xml": 3 * 2**20,
+    "xl/sharedStrings.xml": 16 * 2**20,
+}
 #: An Excel sheet has no more.
 _MAX_ROWS, _MAX_COLUMNS = 1_048_576, 16_384
 #: Rows left out, all sheets together; each is counted by itself.
@@ -95,6 +104,13 @@ def check_package(path: Path) -> None:
             f"{path.name} declares {len(members):,} parts of {len(names):,} names: "
             "refused as damaged or hostile"
         )
+    for member in members:
+        largest = _MAX_SIZES.get(member.filename, _MAX_BYTES)
+        if member.file_size > largest:
+            raise WorkbookError(
+                f"{path.name}: {member.filename} has {member.file_size / 2**20:.1f} MB, more than "
+                f"{largest / 2**20:.0f}: refused as damaged or hostile"
+            )
     bombs = [m for m in members if m.file_size > max(_SMALL, _MAX_RATIO * m.compress_size)]
     total = sum(member.file_size for member in bombs or members)
     if bombs or total > _MAX_BYTES:
@@ -110,14 +126,18 @@ def check_sheets(path: Path) -> None:
     Raises
     ------
     WorkbookError
-        If two sheets have one name, or one has no content.
+        If two sheets have one name or one content, or one has no content.
     """
     with zipfile.ZipFile(path) as archive:
         names = set(archive.namelist())
+        owners: dict[str, str] = {}
         for sheet, part in _sheet_parts(archive).items():
             if part not in names:
                 # openpyxl leaves it out and gives its Solver model to the sheet after it.
                 raise WorkbookError(f"the content of sheet {sheet!r} is not in the file")
+            if part in owners:
+                raise WorkbookError(f"sheets {owners[part]!r} and {sheet!r} have one content")
+            owners[part] = sheet
 
 
 def check_cells(path: Path, sheet: str, gaps: int = 0) -> int:
@@ -303,12 +323,14 @@ def _sheet_parts(archive: zipfile.ZipFile) -> dict[str, str]:
         if relation.get("TargetMode") != "External":
             targets[relation.get("Id")] = part
     parts: dict[str, str] = {}
+    seen: set[str] = set()
     for element in SafeElementTree.fromstring(archive.read(_WORKBOOK_PART)).iter():
         if element.tag.endswith("}sheet"):
             relation_id = next((v for k, v in element.attrib.items() if k.endswith("}id")), None)
             name = element.get("name", "")
-            if name.lower() in {other.lower() for other in parts}:
+            if name.lower() in seen:
                 raise WorkbookError(f"two sheets have the name {name!r}")
+            seen.add(name.lower())
             parts[name] = targets.get(relation_id, "")
     return parts
 

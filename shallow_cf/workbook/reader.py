@@ -50,6 +50,8 @@ _ESCAPED = re.compile(r"_x005F_(?=x[0-9A-Fa-f]{4}_)")
 _WHOLE_NUMBER = re.compile(r"-?[1-9]\d{15,18}", re.ASCII)
 #: Products and squares of larger numbers overflow; nobody's ratings come near.
 _LARGEST = 1e70
+#: Characters in what a defined name stands for: more than any program writes.
+_LONGEST_NAME = 2**16
 
 
 @dataclass(frozen=True, eq=False)
@@ -376,11 +378,15 @@ def _grid(sheet: Any) -> _Grid:
             grid.formulas[cell.row, cell.column] = own.sub("", text) if "!" in text else text
         else:
             _add_value(grid, cell)
-    grid.solver_names = {
-        name.lower(): re.sub(quoted, "", str(defined.attr_text or ""))
-        for name, defined in sheet.defined_names.items()
-        if name.lower().startswith("solver_")
-    }
+    for name, defined in sheet.defined_names.items():
+        if name.lower().startswith("solver_"):
+            text = str(defined.attr_text or "")
+            if len(text) > _LONGEST_NAME:
+                raise WorkbookError(
+                    f"sheet {sheet.title!r}: {name} has {len(text):,} characters, refused as "
+                    "hostile (Excel takes 8,192)"
+                )
+            grid.solver_names[name.lower()] = re.sub(quoted, "", text)
     return grid
 
 
