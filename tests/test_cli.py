@@ -1331,3 +1331,127 @@ def test_in_place_goes_through_a_link_and_keeps_permissions(capsys):
     assert Path("link.xlsx").is_symlink()
     assert Path("book.xlsx").read_bytes() != before
     assert Path("book.xlsx").stat().st_mode & 0o777 == 0o600
+
+
+# --- the sheets that explain ----------------------------------------------------------------
+
+ALL_BUT_RUNS = ["readme", "dotprod", "one_hot", "embedding", "gradients", "sgd", "factors",
+                "word_emb"]  # fmt: skip
+
+
+def names_of(path):
+    return openpyxl.load_workbook(path, read_only=True).sheetnames
+
+
+def export(*options, output="out.xlsx"):
+    ok("export", "ratings.csv", *SIZE, *options, "-o", output)
+    return names_of(output)
+
+
+def test_export_adds_all_sheets_or_those_asked_for(ratings_csv):
+    assert export(output="all.xlsx") == ALL_BUT_RUNS
+    assert export("--sheets", "none", output="none.xlsx") == ["dotprod"]
+    some = export("--sheets", "sgd, readme", output="some.xlsx")
+    assert sorted(some) == ["dotprod", "readme", "sgd"]
+    assert export("--sheets", "bias", output="bias.xlsx") == ["dotprod", "bias"]
+
+
+def test_export_of_sheets_that_there_are_not(ratings_csv):
+    def told(sheets):
+        return refused("export", "ratings.csv", "-o", "x.xlsx", "--sheets", sheets)
+
+    assert "--sheets: there is no sheet 'nope'; known: dotprod, bias, readme," in told("sgd,nope")
+    assert "--sheets: there is no sheet ''; known:" in told("sgd,")
+    assert "--sheets: none stands alone, got 'none,sgd'" in told("none,sgd")
+    for sheet in ("history", "answer_report"):
+        assert told(sheet).endswith(f"--sheets: {sheet} shows a run, so it needs --solve")
+
+
+def test_export_solved_shows_the_run(ratings_csv):
+    assert {*export("--solve")} == {*ALL_BUT_RUNS, "history", "answer_report"}
+    book = openpyxl.load_workbook("out.xlsx", data_only=True)
+    assert "Answer Report" in book["answer_report"]["A1"].value
+    losses = [row[1] for row in book["history"].iter_rows(min_row=6, values_only=True)]
+    losses = [value for value in losses if isinstance(value, float)]
+    sheet = Sheet("out.xlsx", "dotprod", 6, 5, 2)
+    assert losses[-1] == pytest.approx(sheet.rmse(), rel=1e-9)
+    assert losses[0] > losses[-1]
+
+
+def test_titles_given_or_beside_the_ratings(ratings_csv):
+    items = top_of(ratings_csv, 6, 5)[1]
+    lines = ["movieId,title,genres", *(f'{i},"Film {i}, The",x' for i in items[1:])]
+
+    def shown(path):
+        cells = openpyxl.load_workbook(path)["dotprod"].iter_rows(values_only=True)
+        return {cell for row in cells for cell in row if str(cell).startswith("Film ")}
+
+    Path("other.csv").write_text("\n".join(lines).replace("Film", "Film no"))
+    export("--titles", "other.csv", output="given.xlsx")
+    assert shown("given.xlsx") == {f"Film no {i}, The" for i in items[1:]}
+    export(output="none.xlsx")
+    assert shown("none.xlsx") == set()
+    Path("movies.csv").write_text("\n".join(lines))
+    export(output="beside.xlsx")
+    assert shown("beside.xlsx") == {f"Film {i}, The" for i in items[1:]}
+    argv = ("export", "ratings.csv", "-o", "x.xlsx", "--titles")
+    assert refused(*argv, "no.csv").endswith("there is no file no.csv")
+    assert "ratings.csv line 1: column for the title" in refused(*argv, "ratings.csv")
+
+
+def test_solve_adds_its_report_and_leaves_every_other_part(book):
+    ok("solve", "book.xlsx", "-o", "out.xlsx", *QUICK)
+    assert names_of("out.xlsx") == ["dotprod", "answer_report"]
+    ok("solve", "out.xlsx", "-o", "again.xlsx", *QUICK)  # replaced, not added again
+    assert names_of("again.xlsx") == ["dotprod", "answer_report"]
+    old, new = (
+        {name: archive.read(name) for name in archive.namelist()}
+        for archive in map(zipfile.ZipFile, ("book.xlsx", "out.xlsx"))
+    )
+    assert new.keys() - old.keys() == {"xl/worksheets/sheet2.xml"}
+    assert {name for name in old if old[name] != new[name]} == {
+        "xl/worksheets/sheet1.xml", "xl/workbook.xml", "xl/_rels/workbook.xml.rels",
+        "[Content_Types].xml",
+    }  # fmt: skip
+
+
+def test_solve_says_which_sheets_it_could_not_bring_up_to_date(ratings_csv):
+    export(output="book.xlsx")
+    assert "NB:" not in ok("solve", "book.xlsx", "-o", "fresh.xlsx", *QUICK).out
+    changed = openpyxl.load_workbook("fresh.xlsx", data_only=True)["one_hot"]
+    before = openpyxl.load_workbook("book.xlsx", data_only=True)["one_hot"]
+    assert [c.value for r in changed for c in r] != [c.value for r in before for c in r]
+    edited = openpyxl.load_workbook("book.xlsx")
+    edited["one_hot"]["Z99"] = "=dotprod!$A$1"
+    edited.save("edited.xlsx")
+    text = ok("solve", "edited.xlsx", "-o", "out.xlsx", *QUICK).out
+    assert "NB: one_hot: changed by hand or by another program; what is stored there is" in text
+
+
+def test_import_of_given_ranges(book):
+    ranges = ("--ratings", "E2:I7", "--factors", "B13:C18,E10:I11")
+    data = ok("import", "book.xlsx", *ranges, "-v", "--json").json
+    assert data["ratings"] == len(book.rated())
+    assert {it["what"]: it["where"] for it in data["found"]}["ratings"] == "E2:I7"
+    for options, message in {
+        ("--ratings", "zz"): "--ratings: 'zz' is not a range such as H2:V16",
+        ("--ratings", "A1:B2"): "--ratings: A1:B2 is not what the prediction formulas refer to",
+        ("--factors", "A1"): "--factors: 'A1' is not two ranges such as B25:F39,H19:V23",
+    }.items():
+        assert message in refused("import", "book.xlsx", *options)
+
+
+def test_screenshots_that_cannot_be_made(book):
+    assert "nothing.xlsx: " in refused("screenshot", "nothing.xlsx")
+    assert refused("screenshot", "ratings.csv").endswith("ratings.csv is not an .xlsx workbook")
+    error = refused("screenshot", "book.xlsx", "-o", "ratings.csv")
+    assert error.endswith("ratings.csv is a file, not a folder")
+    error = refused("screenshot", "book.xlsx", "--dpi", 10**5)
+    assert error.endswith("--dpi must be in [10, 600], got 100000")
+
+
+def test_the_demos_workbook_has_all_sheets_and_four_runs(demo):
+    book = openpyxl.load_workbook(demo[0] / "collab_filter.xlsx", read_only=True)
+    assert {*book.sheetnames} == {*ALL_BUT_RUNS, "history", "answer_report"}
+    header = next(r for r in book["history"].iter_rows(values_only=True) if r[0] == "step")
+    assert header[1:5] == ("sgd", "grg", "multistart", "varpro")
