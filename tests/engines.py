@@ -13,6 +13,7 @@ import zipfile
 from pathlib import Path
 from typing import NoReturn
 
+import openpyxl
 import pytest
 
 ENGINES = ("libreoffice", "gnumeric")
@@ -65,6 +66,65 @@ def recalculate(engine: str, workbooks: list[Path], folder: Path) -> list[Path]:
     missing = [path.name for path in outcome if not path.exists()]
     assert not missing, f"{engine} wrote nothing for {missing}"
     return outcome
+
+
+def contents(path: Path, stored: bool) -> dict[str, dict[str, object]]:
+    """Sheet -> address -> formula or value or, with `stored`, the formulas' results."""
+    book = openpyxl.load_workbook(path, read_only=True, data_only=stored)
+    try:
+        return {
+            sheet.title: {
+                cell.coordinate: cell.value
+                for row in sheet.iter_rows()
+                for cell in row
+                if cell.value is not None
+            }
+            for sheet in book.worksheets
+        }
+    finally:
+        book.close()
+
+
+def formulas(path: Path) -> dict[str, dict[str, tuple[str, object]]]:
+    """Sheet -> address -> formula and stored result, of the cells that hold a formula."""
+    texts = openpyxl.load_workbook(path, read_only=True)
+    results = contents(path, True)
+    try:
+        return {
+            sheet.title: {
+                cell.coordinate: (cell.value, results[sheet.title].get(cell.coordinate))
+                for row in sheet.iter_rows()
+                for cell in row
+                if cell.value is not None and cell.data_type == "f"
+            }
+            for sheet in texts.worksheets
+        }
+    finally:
+        texts.close()
+
+
+def unescaped(value: object) -> object:
+    """A text without the marks that openpyxl leaves: _x005F_x0041_ is _x0041_."""
+    return re.sub("_x005F_(?=x[0-9A-F]{4}_)", "_", value) if isinstance(value, str) else value
+
+
+def largest_differences(ours: Path, computed: Path) -> dict[str, float]:
+    """Sheet -> largest difference of a formula's stored result from an engine's.
+
+    AssertionError where texts differ, or where one has a text and the other a number.
+    """
+    saved = contents(computed, True)
+    largest = {}
+    for sheet, cells in formulas(ours).items():
+        largest[sheet] = 0.0
+        for address, (formula, result) in cells.items():
+            found = saved[sheet].get(address)
+            if isinstance(result, int | float) and isinstance(found, int | float):
+                largest[sheet] = max(largest[sheet], abs(result - found))
+            else:
+                same = unescaped(result or "") == unescaped(found or "")
+                assert same, f"{sheet}!{address} {formula}: {result!r}, computed {found!r}"
+    return largest
 
 
 def _run(command: list[str]) -> None:
