@@ -9,6 +9,7 @@ import re
 import shutil
 import subprocess
 import tempfile
+import warnings
 import zipfile
 from pathlib import Path
 from typing import NoReturn
@@ -70,7 +71,7 @@ def recalculate(engine: str, workbooks: list[Path], folder: Path) -> list[Path]:
 
 def contents(path: Path, stored: bool) -> dict[str, dict[str, object]]:
     """Sheet -> address -> formula or value or, with `stored`, the formulas' results."""
-    book = openpyxl.load_workbook(path, read_only=True, data_only=stored)
+    book = _opened(path, stored)
     try:
         return {
             sheet.title: {
@@ -87,7 +88,7 @@ def contents(path: Path, stored: bool) -> dict[str, dict[str, object]]:
 
 def formulas(path: Path) -> dict[str, dict[str, tuple[str, object]]]:
     """Sheet -> address -> formula and stored result, of the cells that hold a formula."""
-    texts = openpyxl.load_workbook(path, read_only=True)
+    texts = _opened(path, False)
     results = contents(path, True)
     try:
         return {
@@ -101,6 +102,12 @@ def formulas(path: Path) -> dict[str, dict[str, tuple[str, object]]]:
         }
     finally:
         texts.close()
+
+
+def _opened(path: Path, stored: bool) -> openpyxl.Workbook:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of styles that Gnumeric does not write
+        return openpyxl.load_workbook(path, read_only=True, data_only=stored)
 
 
 def unescaped(value: object) -> object:

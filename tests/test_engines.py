@@ -6,7 +6,19 @@ computed by the engine from the formulas alone.
 
 import engines
 import numpy as np
+import openpyxl
 import pytest
+from test_sheets import (
+    ODD_IDS,
+    TITLES,
+    Book,
+    check_gradient_tables,
+    check_sgd,
+    check_words,
+    models,
+    table,
+    trace,
+)
 from test_workbook import random_case
 
 import shallow_cf as scf
@@ -81,7 +93,7 @@ def test_a_wrong_formula_would_be_noticed(engine, tmp_path, crosstab):
     # The comparison above must be able to fail: give the engine another embedding.
     path = tmp_path / "b.xlsx"
     parameters = scf.Parameters.random(15, 15, 5, random_state=0)
-    scf.write_workbook(path, crosstab, parameters)
+    scf.write_workbook(path, crosstab, parameters, sheets=())
     (output,) = engines.recalculate(engine, [path], tmp_path)
     theta = parameters.pack()
     theta[0] += 1e-6
@@ -89,3 +101,200 @@ def test_a_wrong_formula_would_be_noticed(engine, tmp_path, crosstab):
     u, i = crosstab.user_idx, crosstab.item_idx
     computed = scf.read_workbook(output).stored_predictions[u, i]
     assert np.abs(computed - shifted.predict(u, i)).max() > 1e-9
+
+
+# --- every formula of every sheet ------------------------------------------------------
+
+
+def write_solved(path, ratings, n_factors, **settings):
+    """A workbook with all sheets, solved twice, so that every result was put there later."""
+    before, after = models(ratings, n_factors), models(ratings, n_factors, seed=7)
+    runs = {"dotprod": trace([2, 1, 0.5])}
+    scf.write_workbook(path, ratings, *before, runs=runs, overwrite=True, **settings)
+    for sheet, start, parameters in zip(("dotprod", "bias"), before, after, strict=True):
+        model = scf.read_workbook(path, sheet)
+        result = scf.SolverResult(
+            parameters, [{"train_rmse": 2.0}, {"train_rmse": 1.0}], 0, "Done.", 0.1, start,
+            n_function=2, n_gradient=1,
+        )  # fmt: skip
+        reports = [] if sheet == "dotprod" else [
+            scf.answer_report(ratings, result, scf.SGDOptions(), sheet=sheet)
+        ]  # fmt: skip
+        assert scf.update_workbook(model, parameters, path, overwrite=True, reports=reports) == []
+
+
+def write_plain(path, ratings, n_factors, **settings):
+    scf.write_workbook(path, ratings, *models(ratings, n_factors, seed=3), **settings)
+
+
+def titled(ratings):
+    """Titles that look like something else, as many as there are items."""
+    names = [*TITLES, *(f"Film {n}" for n in range(30))]
+    return dict(zip(ratings.item_ids.tolist(), names, strict=False))
+
+
+def unrated(u, i):
+    return u not in (0, 3) and i not in (1, 4) and (u + i) % 3 > 0
+
+
+SMALL = table(range(1, 7), range(101, 106))
+# Name -> what writes the workbook; ids that only EXACT tells apart, and others that are odd.
+BOOKS = {
+    "solved-titles": lambda path: write_solved(path, SMALL, 2, titles=titled(SMALL)),
+    "unrated": lambda path: write_plain(path, table(range(5), range(6), keep=unrated), 2),
+    "wildcards": lambda path: write_plain(
+        path, table(["a*", "a?", "~b", "ab", "*"], ["Ann", "ann", "ANN"]), 2
+    ),
+    "long-ids": lambda path: write_plain(path, table(["x" * 256 + "a", "x" * 256 + "b"], "yz"), 1),
+}
+SLOW_BOOKS = {
+    "odd-ids": lambda path: write_plain(path, table(ODD_IDS[:12], ODD_IDS[12:]), 1),
+    "lesson": lambda path: write_plain(path, scf.load_crosstab(), 5),
+    "lesson-solved": lambda path: write_solved(
+        path, scf.load_crosstab(), 5, titles=titled(scf.load_crosstab())
+    ),
+    "thirty": lambda path: write_plain(path, random_case(30, 30, 5, bias=True, seed=1)[0], 5),
+    "wide": lambda path: write_plain(path, random_case(3, 30, 2, bias=True, seed=1)[0], 2),
+    "tall": lambda path: write_plain(path, random_case(30, 3, 2, bias=True, seed=1)[0], 2),
+    "one-user": lambda path: write_plain(path, table([7], range(4)), 2),
+    "one-item": lambda path: write_plain(path, table(range(4), [7]), 2),
+    "case": lambda path: write_plain(
+        path, table(["straße", "STRASSE", "É", "é", "fi"], ["i", "I", "\u0131"]), 2
+    ),
+    "solved-odd-ids": lambda path: write_solved(path, table(ODD_IDS, ODD_IDS[::-1]), 2),
+    "many-exact-ids": lambda path: scf.write_workbook(
+        path, *random_book_of_patterns(40), sheets=["one_hot", "embedding", "gradients"]
+    ),
+    "large-ids": lambda path: write_solved(path, table([2**60, 2**60 + 1, 3, -5], [1, 2, 3]), 2),
+}
+SENTENCES = (
+    "", "  The  MOVIE, was GOOD. ", "am i? g*d good~ * ? ~ a~b <unknown> it", "a " * 40,
+    "extraordinarily " * 12, "i in is", "x" * 300 + " good", '"good" <b> & =1+1',
+)  # fmt: skip
+
+
+def random_book_of_patterns(n):
+    ratings = table([f"u{k}*" for k in range(n)], ["a?", "A?", "ab"])
+    return ratings, models(ratings, 2)[0]
+
+
+def computed(engine, folder, books):
+    """Write the books and let the engine compute them: name -> (ours, what it saved)."""
+    paths = [folder / f"{name}.xlsx" for name in books]
+    for path, write in zip(paths, books.values(), strict=True):
+        write(path)
+    saved = engines.recalculate(engine, paths, folder)
+    return dict(zip(books, zip(paths, saved, strict=True), strict=True))
+
+
+def with_inputs(changes):
+    """What writes a workbook whose yellow cells were changed: sheet -> address -> content."""
+
+    def write(path, parameters=None):
+        both = models(SMALL, 2)
+        scf.write_workbook(path, SMALL, *(both if parameters is None else [parameters]))
+        loaded = openpyxl.load_workbook(path)
+        for sheet, cells in changes(Book(path)).items():
+            for address, value in cells.items():
+                loaded[sheet][address].value = value
+                if isinstance(value, str):
+                    loaded[sheet][address].data_type = "s"  # also where it starts with =
+        loaded.save(path)
+
+    return write
+
+
+def picks(book):
+    row, column = book.find("gradients", "h")
+    at = [f"{openpyxl.utils.get_column_letter(column + 2)}{row + k}" for k in (0, 1, 3)]
+    chosen = dict(zip(at, (1e-3, 4, 103), strict=True))
+    return {"gradients": chosen, "sgd": {"B5": 0.02}}
+
+
+def sentence_book(path, sentence):
+    parameters = models(SMALL, 1)[0]
+    scf.write_workbook(path, SMALL, parameters, sheets=["word_emb"])
+    loaded = openpyxl.load_workbook(path)
+    loaded["word_emb"]["B4"].value = sentence
+    loaded.save(path)
+
+
+CHANGED = {
+    "picks": with_inputs(picks),
+    "picks-bias": lambda path: with_inputs(picks)(path, models(SMALL, 2)[1]),
+    **{
+        f"words{n}": lambda path, sentence=sentence: sentence_book(path, sentence)
+        for n, sentence in enumerate(SENTENCES)
+    },
+}
+
+
+@pytest.fixture(scope="module", params=engines.ENGINES)
+def recomputed(request, tmp_path_factory):
+    folder = tmp_path_factory.mktemp(f"{request.param}-all")
+    return computed(request.param, folder, BOOKS | CHANGED)
+
+
+@pytest.fixture(scope="module", params=engines.ENGINES)
+def slowly_recomputed(request, tmp_path_factory):
+    return computed(request.param, tmp_path_factory.mktemp(f"{request.param}-slow"), SLOW_BOOKS)
+
+
+def assert_equal_results(ours, output):
+    largest = engines.largest_differences(ours, output)
+    print({sheet: f"{difference:.1e}" for sheet, difference in largest.items()})  # pytest -rP
+    assert max(largest.values()) <= 1e-9, largest
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_every_result_of_every_sheet(saved, case):
+    path = saved[case][2]
+    assert_equal_results(path.parents[1] / path.name, path)
+
+
+@pytest.mark.parametrize("book", BOOKS)
+def test_every_result_of_further_books(recomputed, book):
+    assert_equal_results(*recomputed[book])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("book", SLOW_BOOKS)
+def test_every_result_of_large_and_odd_books(slowly_recomputed, book):
+    assert_equal_results(*slowly_recomputed[book])
+
+
+# --- what the reader types into yellow cells -------------------------------------------
+
+
+@pytest.mark.parametrize(("book", "bias"), [("picks", False), ("picks-bias", True)])
+def test_chosen_user_movie_step_and_learning_rate(recomputed, book, bias):
+    output = Book(recomputed[book][1])
+    parameters = models(SMALL, 2)[bias]
+    check_gradient_tables(output, SMALL, parameters, 2 + bias, 3, 2, 1e-3)
+    check_sgd(output, SMALL, parameters, 0.02)
+
+
+@pytest.mark.parametrize("n", range(len(SENTENCES)))
+def test_words_of_any_sentence(recomputed, n):
+    # Of a long sentence the first 250 characters are looked at.
+    values = Book(recomputed[f"words{n}"][1]).values["word_emb"]
+    check_words(values, " ".join(SENTENCES[n].split())[:250])
+
+
+def test_the_comparison_can_fail(tmp_path):
+    write_plain(tmp_path / "a.xlsx", SMALL, 2)
+    write_plain(tmp_path / "b.xlsx", SMALL, 2, titles=titled(SMALL))
+    assert set(engines.largest_differences(tmp_path / "a.xlsx", tmp_path / "a.xlsx").values()) == {
+        0
+    }
+    parameters = models(SMALL, 2, seed=3)
+    theta = parameters[0].pack()
+    theta[0] += 1e-6
+    changed = parameters[0].unpack(theta), parameters[1]
+    scf.write_workbook(tmp_path / "c.xlsx", SMALL, *changed)
+    found = engines.largest_differences(tmp_path / "a.xlsx", tmp_path / "c.xlsx")
+    assert {sheet for sheet, difference in found.items() if difference > 1e-9} == {
+        "dotprod", "one_hot", "embedding", "gradients", "sgd",
+    }  # fmt: skip
+    with pytest.raises(AssertionError, match=r"embedding!L8 .*'\+2'"):
+        engines.largest_differences(tmp_path / "b.xlsx", tmp_path / "c.xlsx")
