@@ -148,6 +148,51 @@ class TestSteps:
         )
 
 
+class TestWithoutShuffling:
+    """`shuffle=False`: row by row through the crosstab, as the workbook's sheet `sgd` goes."""
+
+    @pytest.mark.parametrize("bias", [False, True])
+    @pytest.mark.parametrize(("batch_size", "reg"), [(1, 0.0), (1, 0.3), (4, 0.0)])
+    def test_equals_the_slow_loop_row_by_row(self, batch_size, reg, bias):
+        ratings, theta = reference.problem(4, 5, 3, bias=bias, rated=0.8)
+        rows = [(u, i) for u, i, _ in reference.triplets(ratings)]
+        assert rows == sorted(rows)
+        options = scf.SGDOptions(n_epochs=3, batch_size=batch_size, reg=reg, shuffle=False)
+        found = sgd.solve(ratings, theta, options, random_state=0)
+        slow = run_loops(ratings, theta, options, [range(len(ratings))] * 3)
+        np.testing.assert_allclose(found.parameters.pack(), slow, rtol=1e-11)
+
+    def test_the_order_in_which_ratings_were_given_does_not_matter(self):
+        ratings, theta = reference.problem(4, 4, 2)
+        turned = scf.Ratings(
+            ratings.user_ids, ratings.item_ids,
+            *(array[::-1] for array in (ratings.user_idx, ratings.item_idx, ratings.rating)),
+        )  # fmt: skip
+        options = scf.SGDOptions(n_epochs=2, batch_size=1, shuffle=False)
+        one, two = (sgd.solve(table, theta, options).parameters for table in (ratings, turned))
+        assert one.equals(two)
+
+    def test_repeatable_without_a_seed_and_other_than_shuffled(self):
+        ratings, theta = reference.problem(5, 5, 2, bias=True)
+        plain, shuffled = (
+            scf.SGDOptions(n_epochs=5, batch_size=4, shuffle=shuffle) for shuffle in (False, True)
+        )
+        one, two = (sgd.solve(ratings, theta, plain, random_state=s).parameters for s in (1, None))
+        assert one.equals(two)
+        assert not one.equals(sgd.solve(ratings, theta, shuffled, random_state=1).parameters)
+
+    def test_no_random_number_is_drawn(self):
+        ratings, theta = reference.problem(3, 3, 2)
+        never = KnownOrder()  # which has no order to give
+        sgd.solve(ratings, theta, scf.SGDOptions(n_epochs=2, shuffle=False), random_state=never)
+
+    def test_the_estimator_passes_it_on(self, crosstab):
+        options = scf.SGDOptions(n_epochs=1, batch_size=1, shuffle=False)
+        model = scf.MatrixFactorization(2, solver_options=options, random_state=0).fit(crosstab)
+        again = sgd.solve(crosstab, model.result_.start, options)
+        assert model.result_.parameters.equals(again.parameters)
+
+
 class TestRandomness:
     def test_same_seed_same_bits(self):
         ratings, theta = reference.problem(5, 5, 2, bias=True)
