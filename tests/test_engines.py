@@ -139,6 +139,8 @@ def unrated(u, i):
     return u not in (0, 3) and i not in (1, 4) and (u + i) % 3 > 0
 
 
+# Gnumeric resolves the escapes in such texts twice.
+PLAIN_IDS = [text for text in ODD_IDS if "_x005F_" not in text]
 SMALL = table(range(1, 7), range(101, 106))
 # Name -> what writes the workbook; ids that only EXACT tells apart, and others that are odd.
 BOOKS = {
@@ -153,7 +155,7 @@ SLOW_BOOKS = {
     "lesson-bias": lambda path: scf.write_workbook(
         path, scf.load_crosstab(), models(scf.load_crosstab())[1]
     ),
-    "odd-ids": lambda path: write_plain(path, table(ODD_IDS[:12], ODD_IDS[12:]), 1),
+    "odd-ids": lambda path: write_plain(path, table(PLAIN_IDS[:12], PLAIN_IDS[12:]), 1),
     "lesson": lambda path: write_plain(path, scf.load_crosstab(), 5),
     "lesson-solved": lambda path: write_solved(
         path, scf.load_crosstab(), 5, titles=titled(scf.load_crosstab())
@@ -166,7 +168,7 @@ SLOW_BOOKS = {
     "case": lambda path: write_plain(
         path, table(["straße", "STRASSE", "É", "é", "fi"], ["i", "I", "\u0131"]), 2
     ),
-    "solved-odd-ids": lambda path: write_solved(path, table(ODD_IDS, ODD_IDS[::-1]), 2),
+    "solved-odd-ids": lambda path: write_solved(path, table(PLAIN_IDS, PLAIN_IDS[::-1]), 2),
     "many-exact-ids": lambda path: scf.write_workbook(
         path, *random_book_of_patterns(40), sheets=["one_hot", "embedding", "gradients"]
     ),

@@ -36,7 +36,7 @@ ODD_IDS = (
     "_x005F_x0041_", "a_x000D_b", "日本", "😀",
 )  # fmt: skip
 FUNCTIONS = {
-    "AVERAGE", "CHOOSE", "COLUMN", "COUNT", "EXACT", "IF", "IFERROR", "INDEX", "ISNUMBER", "LEFT",
+    "AVERAGE", "COLUMN", "COUNT", "EXACT", "IF", "IFERROR", "INDEX", "ISNUMBER", "LEFT",
     "LOWER", "MATCH", "MID", "MMULT", "NA", "REPT", "ROW", "SQRT", "SUBSTITUTE", "SUM",
     "SUMPRODUCT", "SUMXMY2", "TRIM",
 }  # fmt: skip

@@ -44,10 +44,8 @@ def span(block: Block, n: int) -> str:
 
 def looked_up(cells: str, *index: str) -> str:
     """A cell of a range by its number or by row and column, counted from 1."""
-    if ":" in cells:
-        return f"INDEX({cells},{','.join(index)})"
-    # Gnumeric's INDEX of a single cell is #REF!; CHOOSE knows it as the first of its list.
-    return f"CHOOSE({'*'.join(number for number in index if number != '1')},{cells})"
+    # Gnumeric's INDEX of a single cell is #REF!, and where there is one there is no choice.
+    return f"INDEX({cells},{','.join(index)})" if ":" in cells else cells
 
 
 def embeddings(source: Source) -> tuple[FloatArray, FloatArray]:
