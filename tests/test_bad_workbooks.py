@@ -1214,14 +1214,14 @@ def test_lists_too_long_to_be_read_are_refused(small_book, part, megabytes):
     noise = np.random.default_rng(0).integers(97, 123, megabytes * 2**20, np.uint8).tobytes()
     edit(small_book, part, lambda xml: xml + b"<!-- " + noise + b" -->")
     message = assert_cheap(lambda: scf.read_workbook(small_book))
-    assert re.search(rf"{part} has {megabytes}\.0 MB, more than \d: refused", message)
+    assert re.search(rf"{part} has {megabytes}\.0 MB, more than [\d.]+: refused", message)
 
 
-def test_changing_cells_of_a_hundred_thousand_ranges_are_refused(small_book):
-    ranges = b",".join(b"dotprod!$A$%d" % k for k in range(1, 100_000))
+def test_changing_cells_of_fifty_thousand_ranges_are_refused(small_book):
+    ranges = b",".join(b"dotprod!$A$%d" % k for k in range(1, 50_000))
     edit(small_book, WORKBOOK, lambda xml: re.sub(rb"dotprod!\$E\$8[^<]*", ranges, xml))
     message = assert_cheap(lambda: scf.read_workbook(small_book))
-    assert "sheet 'dotprod': solver_adj has 1," in message
+    assert "sheet 'dotprod': solver_adj has 7" in message
 
 
 def test_sheets_that_share_their_content_are_refused(bias_book):

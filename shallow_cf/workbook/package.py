@@ -39,11 +39,11 @@ _MAX_PARTS = 10_000
 #: Parts that openpyxl turns into objects before a sheet is asked for, which takes seconds
 #: for a few MB: what real workbooks have there is a tenth of this or less.
 _MAX_SIZES = {
-    "xl/workbook.xml": 2 * 2**20,
+    "xl/workbook.xml": 3 * 2**19,
     "xl/_rels/workbook.xml.rels": 2**20,
     "[Content_Types].xml": 2**20,
     "xl/styles.xml": 3 * 2**20,
-    "xl/sharedStrings.xml": 16 * 2**20,
+    "xl/sharedStrings.xml": 4 * 2**20,
 }
 #: An Excel sheet has no more.
 _MAX_ROWS, _MAX_COLUMNS = 1_048_576, 16_384
@@ -109,7 +109,7 @@ def check_package(path: Path) -> None:
         if member.file_size > largest:
             raise WorkbookError(
                 f"{path.name}: {member.filename} has {member.file_size / 2**20:.1f} MB, more than "
-                f"{largest / 2**20:.0f}: refused as damaged or hostile"
+                f"{largest / 2**20:g}: refused as damaged or hostile"
             )
     bombs = [m for m in members if m.file_size > max(_SMALL, _MAX_RATIO * m.compress_size)]
     total = sum(member.file_size for member in bombs or members)
