@@ -13,7 +13,8 @@ from shallow_cf._files import whole_file
 from shallow_cf.parameters import Parameters
 from shallow_cf.workbook.canvas import Canvas, Content
 from shallow_cf.workbook.layout import block_cells
-from shallow_cf.workbook.package import WorkbookError, check_package, patch_cells, sheet_names
+from shallow_cf.workbook.package import WorkbookError, check_package, sheet_names
+from shallow_cf.workbook.patch import patch_cells
 from shallow_cf.workbook.reader import SheetCells, WorkbookModel, read_cells
 from shallow_cf.workbook.redraw import FOLLOWING, redraw, redrawn_errors
 from shallow_cf.workbook.sheets import answer_report

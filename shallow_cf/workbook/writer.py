@@ -20,13 +20,13 @@ from shallow_cf.parameters import Parameters
 from shallow_cf.ratings import Ratings
 from shallow_cf.solvers.options import SolverOptions
 from shallow_cf.solvers.result import TraceRow
+from shallow_cf.workbook.assemble import assemble
 from shallow_cf.workbook.canvas import Canvas
 from shallow_cf.workbook.charts import add_chart
 from shallow_cf.workbook.layout import (
     column_letters,
     published_layout,
 )
-from shallow_cf.workbook.package import assemble
 from shallow_cf.workbook.sheet_xml import extent, sheet_data
 from shallow_cf.workbook.sheets import TEACHING_SHEETS, TEACHING_SIZE, draw_book
 from shallow_cf.workbook.sheets.answer_report import Report
