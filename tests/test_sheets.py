@@ -307,7 +307,11 @@ class TestCrosstab:
         assert {str(rule.sqref) for rule in rules} == expected
         for rule in rules:
             (scale,) = (r.colorScale for r in rule.rules)
-            assert [stop.type for stop in scale.cfvo] == ["min", "max"]
+            ends = [(stop.type, stop.val) for stop in scale.cfvo]
+            # Predictions from the lowest rating to the highest, errors from the least to the most.
+            is_prediction = str(rule.sqref) in ("H25:V39", "H26:V40")
+            numbers = [("num", 1.0), ("num", 5.0)]
+            assert ends == (numbers if is_prediction else [("min", None), ("max", None)])
             light = [luminance(colour.rgb) for colour in scale.color]
             assert light[0] - light[1] > 60
 
@@ -330,7 +334,7 @@ class TestCrosstab:
             assert sheet.page_setup.fitToWidth in (None, 1)
             if sheet.page_setup.fitToHeight == 1:
                 on_one_page.add(sheet.title)
-        assert {"dotprod", "bias", "readme", "gradients", "factors", "word_emb"} <= on_one_page
+        assert {"dotprod", "bias", "readme", "gradients", "word_emb"} <= on_one_page
         assert "sgd" not in on_one_page  # 206 rows
         assert book["dotprod"].freeze_panes == book["bias"].freeze_panes == "H2"
         for name in ("one_hot", "embedding", "sgd"):
@@ -438,7 +442,7 @@ def check_sgd(book, ratings, parameters, learning_rate, *, atol=1e-9):
         ("users", ratings.n_users, found.user_factors, found.user_bias),
         ("movies", ratings.n_items, found.item_factors, found.item_bias),
     ):
-        row, column = book.find("sgd", f"{whose} at the end of the epoch embedding")
+        row, column = book.find("sgd", f"{whose} at the end of the epoch")
         shown = book.block("sgd", row + 2, column, n_rows, n)
         expected = factors if bias is None else np.column_stack((factors, bias))
         np.testing.assert_allclose(shown, expected, rtol=0, atol=atol)
