@@ -81,6 +81,7 @@ def test_a_picture_a_page_named_after_book_and_sheet(book, capsys):
     assert (colours.min(axis=1) != colours.max(axis=1)).any()
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("printer")
 def test_pages_of_one_sheet_and_awkward_sheet_names():
     book = openpyxl.Workbook()
@@ -98,6 +99,7 @@ def test_pages_of_one_sheet_and_awkward_sheet_names():
     assert names[-1] == "long-02-Größe.png"
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("printer")
 def test_more_dots_make_a_larger_picture_and_nothing_is_replaced_unasked(book, capsys):
     (small, *_) = screenshot(book, "png", dpi=30)

@@ -15,7 +15,7 @@ from shallow_cf.workbook.layout import Block, published_layout
 from shallow_cf.workbook.reader import WorkbookModel
 from shallow_cf.workbook.solver_model import _rectangles, solver_names
 
-quick = settings(deadline=None, max_examples=60)
+quick = settings(deadline=None, max_examples=25)
 
 N_USERS, N_ITEMS, N_FACTORS = 4, 3, 2
 #: Blank are (0, 2) and (3, 1).
@@ -85,7 +85,9 @@ def back(tmp_path_factory):
 
     def through(options, *, bias=False, ratings=RATINGS):
         parameters = start(bias, ratings)
-        scf.write_workbook(path, ratings, parameters, overwrite=True, solver_options=options)
+        scf.write_workbook(
+            path, ratings, parameters, overwrite=True, solver_options=options, sheets=()
+        )
         book = scf.read_workbook(path)
         assert book.ratings.equals(ratings)
         return scf.solver_options(book)
@@ -258,7 +260,7 @@ def test_sheet_names(back, tmp_path, sheet, written):
     assert texts["solver_adj"] == f"{written}!$E$8:$G$9,{written}!$B$11:$C$14"
     assert texts["solver_lhs1"] == f"{written}!$B$11:$C$14"
     # and are understood again
-    scf.write_workbook(tmp_path / "b.xlsx", RATINGS, start(False))
+    scf.write_workbook(tmp_path / "b.xlsx", RATINGS, start(False), sheets=())
     book = scf.read_workbook(tmp_path / "b.xlsx")
     fields = {name: getattr(book, name) for name in WorkbookModel.__dataclass_fields__}
     moved = WorkbookModel(**fields | {"sheet": sheet, "solver_names": texts})
@@ -348,7 +350,7 @@ def test_more_constraints_than_excel_takes(crosstab):
 def test_more_constrained_cells_than_excel_takes_are_noted(tmp_path, crosstab, cells, noted):
     options = SolverOptions(constraints=(Constraint(cells, "<=", 5),))
     parameters = scf.Parameters.random(15, 15)
-    scf.write_workbook(tmp_path / "b.xlsx", crosstab, parameters, solver_options=options)
+    scf.write_workbook(tmp_path / "b.xlsx", crosstab, parameters, solver_options=options, sheets=())
     sheet = openpyxl.load_workbook(tmp_path / "b.xlsx").worksheets[0]
     found = [
         str(cell.value)
@@ -381,24 +383,24 @@ def fitted_model(*constraints, ratings=RATINGS, **options):
 
 def test_a_models_own_settings_are_written(tmp_path):
     model = fitted_model(Constraint("user_factors", ">=", 0.25), derivatives="central")
-    scf.write_workbook(tmp_path / "b.xlsx", RATINGS, model)
+    scf.write_workbook(tmp_path / "b.xlsx", RATINGS, model, sheets=())
     assert scf.solver_options(scf.read_workbook(tmp_path / "b.xlsx")) == model.solver_options
 
 
 def test_the_argument_comes_first(tmp_path):
     model = fitted_model(Constraint("user_norms", "<=", 9))
     with pytest.raises(ValueError, match="leave it out of the solver_options to write"):
-        scf.write_workbook(tmp_path / "b.xlsx", RATINGS, model)
+        scf.write_workbook(tmp_path / "b.xlsx", RATINGS, model, sheets=())
     assert list(tmp_path.iterdir()) == []
     options = SolverOptions(iterations=8)
-    scf.write_workbook(tmp_path / "b.xlsx", RATINGS, model, solver_options=options)
+    scf.write_workbook(tmp_path / "b.xlsx", RATINGS, model, solver_options=options, sheets=())
     assert scf.solver_options(scf.read_workbook(tmp_path / "b.xlsx")) == options
 
 
 @pytest.mark.parametrize("solver", ["sgd", "varpro"])
 def test_a_model_of_another_solver_has_the_published_dialog(tmp_path, solver):
     model = scf.MatrixFactorization(N_FACTORS, solver=solver, random_state=0).fit(RATINGS)
-    scf.write_workbook(tmp_path / "b.xlsx", RATINGS, model)
+    scf.write_workbook(tmp_path / "b.xlsx", RATINGS, model, sheets=())
     book = scf.read_workbook(tmp_path / "b.xlsx")
     assert scf.solver_options(book) == SolverOptions(derivatives="central")
 
@@ -413,7 +415,7 @@ def test_bounds_follow_their_users_and_items(tmp_path):
     some = scf.Ratings(
         np.array([13, 10, 11]), np.array([22, 20]), np.arange(3), np.array([0, 1, 0]), np.ones(3)
     )
-    scf.write_workbook(tmp_path / "b.xlsx", some, model)
+    scf.write_workbook(tmp_path / "b.xlsx", some, model, sheets=())
     book = scf.read_workbook(tmp_path / "b.xlsx")
     lower, upper = variable_bounds(scf.solver_options(book), book.parameters)
     assert book.parameters.unpack(lower).user_factors.tolist() == lows[[3, 0, 1]].tolist()

@@ -136,6 +136,7 @@ def found(workbooks):
     return {name: answer[str(path)] for name, path in workbooks.items()}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("case", CASES)
 def test_libreoffice_names_our_cells(found, case):
     if case not in found:
@@ -152,6 +153,7 @@ def test_libreoffice_names_our_cells(found, case):
         assert models == CASES[case].keys()
 
 
+@pytest.mark.slow
 def test_constraints_would_be_counted(found):
     # The 0 above must be able to be another number.
     assert found["constrained"]["dotprod"]["constraints"] == 2
