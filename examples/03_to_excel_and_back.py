@@ -20,12 +20,13 @@ with tempfile.TemporaryDirectory() as folder:
     path = Path(sys.argv[1] if len(sys.argv) > 1 else f"{folder}/book.xlsx")
     scf.write_workbook(path, ratings, model)
     book = scf.read_workbook(path)
-    (check,) = scf.check_workbook(path)
+    checks = scf.check_workbook(path)
 
 print(f"\nsheet {book.sheet!r}: {book.ratings}, {book.parameters}")
 print(f"ratings come back bit for bit:    {book.ratings.equals(ratings)}")
 print(f"embeddings come back bit for bit: {book.parameters.equals(model.parameters_)}")
-print(f"{check.cells} stored results, largest difference from NumPy {check.max_difference:.1e}")
+n_cells, worst = sum(c.cells for c in checks), max(c.max_difference for c in checks)
+print(f"{n_cells} stored results on {len(checks)} sheets, largest difference from NumPy {worst:.1e}")
 
 again = scf.MatrixFactorization.from_parameters(book.ratings, book.parameters)
 print(f"user 294, movie 296: {float(again.predict(294, 296)):.2f} stars")
