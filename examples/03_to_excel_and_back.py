@@ -26,7 +26,7 @@ print(f"\nsheet {book.sheet!r}: {book.ratings}, {book.parameters}")
 print(f"ratings come back bit for bit:    {book.ratings.equals(ratings)}")
 print(f"embeddings come back bit for bit: {book.parameters.equals(model.parameters_)}")
 n_cells, worst = sum(c.cells for c in checks), max(c.max_difference for c in checks)
-print(f"{n_cells} stored results on {len(checks)} sheets, largest difference from NumPy {worst:.1e}")
+print(f"{n_cells} results on {len(checks)} sheets, largest difference from NumPy {worst:.1e}")
 
 again = scf.MatrixFactorization.from_parameters(book.ratings, book.parameters)
 print(f"user 294, movie 296: {float(again.predict(294, 296)):.2f} stars")
