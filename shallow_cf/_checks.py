@@ -38,6 +38,18 @@ def check_share(name: str, value: Any) -> float:
     return number
 
 
+def check_range(name: str, value: Any) -> tuple[float, float] | None:
+    """Return two finite numbers, the first below the second; None is no range."""
+    if value is None:
+        return None
+    if isinstance(value, str) or np.shape(value) != (2,):
+        raise TypeError(f"`{name}` must be two numbers or None, got {value!r}")
+    low, high = (check_number(name, number, -math.inf) for number in value)
+    if not low < high:
+        raise ValueError(f"`{name}` must go from a lower to a higher number, got {value!r}")
+    return low, high
+
+
 def check_random_state(value: Any) -> None:
     """Refuse what is no seed: None, a whole number >= 0 or a NumPy Generator."""
     if value is None or isinstance(value, np.random.Generator):

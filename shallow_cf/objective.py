@@ -7,7 +7,10 @@ Notation: user *u* has the embedding (row) :math:`p_u` of P, item *i* has
 (u, i) runs over rated cells only: a blank cell is not a zero.
 
 Model
-    (1)   r_hat_ui = p_u . q_i + b_u + b_i          (without biases: the dot product)
+    (1)   r_hat_ui = mu + p_u . q_i + b_u + b_i     (the spreadsheet's has no mu; without
+                                                     biases: the dot product)
+    With a rating range (low, high), (1) is a score s_ui and a sigmoid makes stars of it:
+    (1s)  r_hat_ui = low + (high - low) sigma(s_ui),   sigma(s) = 1 / (1 + exp(-s))
 
 Residual
     (2)   e_ui = r_hat_ui - r_ui                     (prediction minus rating, stars)
@@ -19,13 +22,20 @@ Objectives
 
     (3a) is a sum, not a mean, and carries the 1/2 that cancels the 2 of the
     derivative; SGD descends it. (3b) is the spreadsheet's red cell; Solver
-    minimises it. With reg = 0 both have the same minimisers.
+    minimises it. With reg = 0 both have the same minimisers, and so has
+    (3c)  mse      = 1/n sum e_ui^2 + reg/2 (|P|^2 + ...)                  stars^2
+    which the notebooks train on: being a mean, it lets one learning rate serve
+    batches of all sizes.
 
 Partial derivatives of half_sse, by the chain rule d(1/2 e^2) = e de = e dr_hat:
     (4a)  d/dP_uk = sum over i in I(u) of e_ui Q_ik + reg P_uk     as dr_hat_ui/dP_uk = Q_ik
     (4b)  d/dQ_ik = sum over u in U(i) of e_ui P_uk + reg Q_ik     as dr_hat_ui/dQ_ik = P_uk
     (4c)  d/db_u  = sum over i in I(u) of e_ui      + reg b_u      as dr_hat_ui/db_u  = 1
     (4d)  d/db_i  = sum over u in U(i) of e_ui      + reg b_i      as dr_hat_ui/db_i  = 1
+    With a rating range one more link comes into the chain, dr_hat = dr_hat/ds ds. As
+    sigma' = sigma (1 - sigma),
+    (2s)  dr_hat_ui/ds_ui = (r_hat_ui - low) (high - r_hat_ui) / (high - low)
+    and everywhere in (4a) to (5) e_ui dr_hat_ui/ds_ui stands for e_ui.
 
 Gradient of rmse: with S = sum e^2 (so grad S = 2 grad half_sse at reg = 0),
 rmse = sqrt(S/n) gives
@@ -34,9 +44,13 @@ rmse = sqrt(S/n) gives
     At rmse = 0 the square root has no derivative; zero is returned there, because
     that point is a minimum.
 
+Gradient of mse: each of its terms is 2/n of the one in half_sse, and the penalty is whole:
+    (5m)  grad mse  = 2/n (grad half_sse at reg = 0) + reg theta
+
 With E the (n_users, n_items) table of residuals, 0 in blank cells, (4a) and (4b)
 are two matrix products, E Q and E^T P, and (4c) and (4d) are E's row and column
-sums. E is stored sparsely. Adding with ``G[u] += ...`` instead would be wrong:
+sums. E is stored sparsely; the few ratings of a mini-batch are added up row by row
+instead, which is sooner done than E is made. Adding with ``G[u] += ...`` instead would be wrong:
 NumPy keeps only the last of several additions to one row.
 """
 
@@ -48,8 +62,11 @@ import numpy as np
 from scipy import sparse
 
 from shallow_cf._checks import check_number
-from shallow_cf.parameters import FloatArray, Parameters
+from shallow_cf.parameters import FloatArray, IntArray, Parameters
 from shallow_cf.ratings import Ratings
+
+#: Up to here adding up row by row is faster than making a sparse table (measured).
+_FEW_NUMBERS = 16384
 
 
 class GradientError(ValueError):
@@ -95,10 +112,22 @@ def half_sse(ratings: Ratings, parameters: Parameters, reg: float = 0.0) -> floa
     ValueError
         If `reg` is negative.
     """
-    reg = check_number("reg", reg, 0.0)
     e = residual(ratings, parameters)
-    penalty = sum(float(np.sum(block**2)) for block in parameters.blocks())
-    return float(e @ e) / 2 + reg / 2 * penalty  # (3a)
+    return float(e @ e) / 2 + _penalty(parameters, reg)  # (3a)
+
+
+def mse(ratings: Ratings, parameters: Parameters, reg: float = 0.0) -> float:
+    """Mean squared error plus L2 penalty, stars**2. Equation (3c).
+
+    Parameters and errors are those of `half_sse`.
+    """
+    e = residual(ratings, parameters)
+    return float(e @ e) / ratings.n_ratings + _penalty(parameters, reg)  # (3c)
+
+
+def _penalty(parameters: Parameters, reg: float) -> float:
+    reg = check_number("reg", reg, 0.0)
+    return reg / 2 * sum(float(np.sum(block**2)) for block in parameters.blocks())
 
 
 def half_sse_gradient(ratings: Ratings, parameters: Parameters, reg: float = 0.0) -> Parameters:
@@ -109,31 +138,87 @@ def half_sse_gradient(ratings: Ratings, parameters: Parameters, reg: float = 0.0
     ValueError
         If `reg` is negative.
     """
-    reg = check_number("reg", reg, 0.0)
-    unpenalised = _weighted_sums(ratings, parameters, residual(ratings, parameters))
-    blocks = zip(unpenalised.blocks(), parameters.blocks(), strict=True)
-    return Parameters(*(slope + reg * value for slope, value in blocks))  # (4a)-(4d), reg
+    _, e = _residuals(ratings, parameters)
+    return _penalised(_sums(ratings, parameters, e), parameters, reg)
+
+
+def mse_gradient(ratings: Ratings, parameters: Parameters, reg: float = 0.0) -> Parameters:
+    """Gradient of `mse`, a number for every parameter. Equation (5m).
+
+    Raises
+    ------
+    ValueError
+        If `reg` is negative.
+    """
+    _, e = _residuals(ratings, parameters)
+    return _penalised(_sums(ratings, parameters, 2 / ratings.n_ratings * e), parameters, reg)
 
 
 def rmse_gradient(ratings: Ratings, parameters: Parameters) -> Parameters:
     """Gradient of `rmse`, a number for every parameter. Equation (5)."""
-    e = residual(ratings, parameters)
+    e, e_slope = _residuals(ratings, parameters)
     value = np.sqrt(e @ e / ratings.n_ratings)  # (3b)
-    weight = e / (ratings.n_ratings * value) if value > 0 else np.zeros_like(e)  # (5)
-    return _weighted_sums(ratings, parameters, weight)
+    weight = e_slope / (ratings.n_ratings * value) if value > 0 else np.zeros_like(e)  # (5)
+    return _sums(ratings, parameters, weight)
 
 
-def _weighted_sums(ratings: Ratings, parameters: Parameters, e: FloatArray) -> Parameters:
-    """The sums of (4a) to (4d) without the penalty, for residuals (or scaled ones) `e`."""
-    shape = (ratings.n_users, ratings.n_items)
-    E = sparse.csr_array((e, (ratings.user_idx, ratings.item_idx)), shape=shape)
-    dP = np.asarray(E @ parameters.item_factors)  # (4a)
-    dQ = np.asarray(E.T @ parameters.user_factors)  # (4b)
+def _penalised(sums: Parameters, parameters: Parameters, reg: float) -> Parameters:
+    reg = check_number("reg", reg, 0.0)
+    blocks = zip(sums.blocks(), parameters.blocks(), strict=True)
+    return Parameters(*(slope + reg * value for slope, value in blocks))  # (4a)-(4d), (5m), reg
+
+
+def _residuals(ratings: Ratings, parameters: Parameters) -> tuple[FloatArray, FloatArray]:
+    check_fit(ratings, parameters)
+    return batch_residuals(parameters, ratings.user_idx, ratings.item_idx, ratings.rating)
+
+
+def _sums(ratings: Ratings, parameters: Parameters, e: FloatArray) -> Parameters:
+    return weighted_sums(parameters, ratings.user_idx, ratings.item_idx, e)
+
+
+def batch_residuals(
+    parameters: Parameters, u: IntArray, i: IntArray, r: FloatArray
+) -> tuple[FloatArray, FloatArray]:
+    """Residuals of any ratings, (n,), and what stands for them in a gradient.
+
+    The two differ with a rating range only: the second is e dr_hat/ds of (2s).
+    """
+    prediction = parameters.predict(u, i)
+    e = prediction - r  # (2)
+    return e, e * parameters.slope(prediction)  # (2s)
+
+
+def weighted_sums(parameters: Parameters, u: IntArray, i: IntArray, e: FloatArray) -> Parameters:
+    """The sums of (4a) to (4d) without the penalty, over any ratings.
+
+    Parameters
+    ----------
+    parameters : Parameters
+    u, i : (n,) arrays of int
+        Which users and items the ratings are of.
+    e : (n,) array of float
+        Residuals, or multiples of them.
+    """
+    P, Q = parameters.user_factors, parameters.item_factors
+    if e.size * parameters.n_factors <= _FEW_NUMBERS:
+        dP, dQ = _row_sums(u, e[:, None] * Q[i], len(P)), _row_sums(i, e[:, None] * P[u], len(Q))
+    else:
+        E = sparse.csr_array((e, (u, i)), shape=(len(P), len(Q)))
+        dP, dQ = np.asarray(E @ Q), np.asarray(E.T @ P)  # (4a), (4b)
     if not parameters.has_bias:
         return Parameters(dP, dQ)
-    dbu: FloatArray = E.sum(axis=1)  # (4c)
-    dbi: FloatArray = E.sum(axis=0)  # (4d)
+    dbu = np.asarray(np.bincount(u, weights=e, minlength=len(P)), np.float64)  # (4c)
+    dbi = np.asarray(np.bincount(i, weights=e, minlength=len(Q)), np.float64)  # (4d)
     return Parameters(dP, dQ, dbu, dbi)
+
+
+def _row_sums(idx: IntArray, values: FloatArray, n: int) -> FloatArray:
+    """Row r of the sum, (n, k), is the sum of the rows of `values` where `idx` is r."""
+    k = values.shape[1]
+    cell = idx[:, None] * k + np.arange(k)
+    sums = np.bincount(cell.ravel(), weights=values.ravel(), minlength=n * k)
+    return np.asarray(sums, np.float64).reshape(n, k)
 
 
 def forward_difference(

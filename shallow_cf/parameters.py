@@ -2,15 +2,26 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
+from scipy.special import expit
 
-from shallow_cf._checks import check_int, check_number, check_random_state
+from shallow_cf._checks import (
+    check_choice,
+    check_int,
+    check_number,
+    check_random_state,
+    check_range,
+)
 
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.intp]
+
+#: How numbers are drawn at the start.
+INITS = ("uniform", "symmetric", "normal")
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,17 +40,24 @@ class Parameters:
         b_u, stars. Biases come both or not at all.
     item_bias : (n_items,) array of float, optional
         b_i, stars.
+    global_mean : float
+        mu, stars; a constant that training leaves alone.
+    rating_range : (float, float), optional
+        Lowest and highest prediction, stars: a sigmoid squashes every score in between.
+        None leaves scores as they are.
 
     Raises
     ------
     ValueError
-        If the shapes do not fit together.
+        If the shapes do not fit together, or the range is none.
     """
 
     user_factors: FloatArray
     item_factors: FloatArray
     user_bias: FloatArray | None = None
     item_bias: FloatArray | None = None
+    global_mean: float = field(default=0.0, kw_only=True)
+    rating_range: tuple[float, float] | None = field(default=None, kw_only=True)
 
     def __post_init__(self) -> None:
         for name in ("user_factors", "item_factors", "user_bias", "item_bias"):
@@ -60,6 +78,7 @@ class Parameters:
         ):
             if bias is not None and bias.shape != (n,):
                 raise ValueError(f"`{name}` must have shape ({n},), got {bias.shape}")
+        object.__setattr__(self, "rating_range", check_range("rating_range", self.rating_range))
 
     @classmethod
     def random(
@@ -69,10 +88,11 @@ class Parameters:
         n_factors: int = 5,
         *,
         bias: bool = False,
+        init: str = "uniform",
         scale: float = 1.0,
         random_state: int | np.random.Generator | None = None,
     ) -> Parameters:
-        """Draw every number uniform(0, scale), as the lesson's ``=RAND()`` does.
+        """Draw every number at random, by default uniform(0, 1) as the lesson's ``=RAND()``.
 
         Factors are drawn before biases, so that one seed gives the same factors with
         and without them.
@@ -83,23 +103,30 @@ class Parameters:
             Sizes, each at least 1.
         bias : bool
             Whether there are biases.
+        init : {"uniform", "symmetric", "normal"}
+            uniform(0, scale), uniform(-scale, scale), or normal with mean 0 and standard
+            deviation scale.
         scale : float
-            Upper end of the draw. 1 is the spreadsheet's; with many factors a smaller
-            one keeps the first predictions near the ratings.
+            1 is the spreadsheet's; with many factors a smaller one keeps the first
+            predictions near the ratings.
         random_state : int or Generator, optional
             Same seed, same bits.
         """
         n_users = check_int("n_users", n_users, 1)
         n_items = check_int("n_items", n_items, 1)
         n_factors = check_int("n_factors", n_factors, 1)
+        check_choice("init", init, INITS)
         scale = check_number("scale", scale, 0.0, above=True)
         check_random_state(random_state)
         rng = np.random.default_rng(random_state)
-        P = rng.uniform(0, scale, (n_users, n_factors))
-        Q = rng.uniform(0, scale, (n_items, n_factors))
-        if not bias:
-            return cls(P, Q)
-        return cls(P, Q, rng.uniform(0, scale, n_users), rng.uniform(0, scale, n_items))
+
+        def draw(*shape: int) -> FloatArray:
+            if init == "normal":
+                return rng.normal(0, scale, shape)
+            return rng.uniform(0 if init == "uniform" else -scale, scale, shape)
+
+        P, Q = draw(n_users, n_factors), draw(n_items, n_factors)
+        return cls(P, Q, draw(n_users), draw(n_items)) if bias else cls(P, Q)
 
     @property
     def n_users(self) -> int:
@@ -135,9 +162,13 @@ class Parameters:
 
     def __repr__(self) -> str:
         bias = "with biases" if self.has_bias else "no biases"
+        mean = f", mean {self.global_mean:g}" if self.global_mean else ""
+        between = (
+            "" if self.rating_range is None else ", from {:g} to {:g}".format(*self.rating_range)
+        )
         return (
             f"Parameters({self.n_users} users, {self.n_items} items, "
-            f"{self.n_factors} factors, {bias})"
+            f"{self.n_factors} factors, {bias}{mean}{between})"
         )
 
     def blocks(self) -> list[FloatArray]:
@@ -148,14 +179,18 @@ class Parameters:
     def equals(self, other: Parameters) -> bool:
         """Whether shapes and every number are equal."""
         ours, theirs = self.blocks(), other.blocks()
-        return len(ours) == len(theirs) and all(map(np.array_equal, ours, theirs))
+        return (
+            (self.global_mean, self.rating_range) == (other.global_mean, other.rating_range)
+            and len(ours) == len(theirs)
+            and all(map(np.array_equal, ours, theirs))
+        )
 
     def is_finite(self) -> bool:
         """Whether there is no NaN and no infinity."""
         return all(bool(np.isfinite(block).all()) for block in self.blocks())
 
     def predict(self, user_idx: npt.ArrayLike, item_idx: npt.ArrayLike) -> FloatArray:
-        """Predicted stars, equation (1) of `shallow_cf.objective`.
+        """Predicted stars, equations (1) and (1s) of `shallow_cf.objective`.
 
         Parameters
         ----------
@@ -168,19 +203,36 @@ class Parameters:
         """
         u, i = np.asarray(user_idx), np.asarray(item_idx)
         p_u, q_i = self.user_factors[u], self.item_factors[i]
-        r_hat: FloatArray = np.einsum("...k,...k->...", p_u, q_i)  # (1)
+        score: FloatArray = np.einsum("...k,...k->...", p_u, q_i)  # (1)
         if self.biases is not None:
             bu, bi = self.biases
-            r_hat = r_hat + bu[u] + bi[i]  # (1)
-        return r_hat
+            score = score + bu[u] + bi[i]  # (1)
+        return self.squash(score)
 
     def predict_all(self) -> FloatArray:
         """Predicted stars of every user for every item, (n_users, n_items)."""
-        r_hat: FloatArray = self.user_factors @ self.item_factors.T  # (1)
+        score: FloatArray = self.user_factors @ self.item_factors.T  # (1)
         if self.biases is not None:
             bu, bi = self.biases
-            r_hat = r_hat + bu[:, None] + bi  # (1)
+            score = score + bu[:, None] + bi  # (1)
+        return self.squash(score)
+
+    def squash(self, score: FloatArray) -> FloatArray:
+        """Predictions, stars, from dot products plus biases: adds mu, keeps to the range."""
+        if self.global_mean:
+            score = score + self.global_mean  # (1)
+        if self.rating_range is None:
+            return score
+        low, high = self.rating_range
+        r_hat: FloatArray = low + (high - low) * expit(score)  # (1s)
         return r_hat
+
+    def slope(self, prediction: FloatArray) -> FloatArray | float:
+        """How fast predictions grow with their score; 1 without a range."""
+        if self.rating_range is None:
+            return 1.0
+        low, high = self.rating_range
+        return (prediction - low) * (high - prediction) / (high - low)  # (2s)
 
     def pack(self) -> FloatArray:
         """All numbers in one vector theta, (n_params,): P, Q, b_u, b_i, row by row."""
@@ -194,7 +246,11 @@ class Parameters:
         for block in self.blocks():
             blocks.append(theta[start : start + block.size].reshape(block.shape))
             start += block.size
-        return Parameters(*blocks)
+        return self.with_blocks(blocks)
+
+    def with_blocks(self, blocks: Iterable[FloatArray]) -> Parameters:
+        """Parameters with other numbers in `blocks`, the same mean and range."""
+        return Parameters(*blocks, global_mean=self.global_mean, rating_range=self.rating_range)
 
     def places(self) -> dict[str, IntArray]:
         """Where each number stands in theta: name of a block -> indices of its shape."""
@@ -204,8 +260,5 @@ class Parameters:
 
     def select(self, user_idx: IntArray, item_idx: IntArray) -> Parameters:
         """The parameters of some users and items only."""
-        P, Q = self.user_factors[user_idx], self.item_factors[item_idx]
-        if self.biases is None:
-            return Parameters(P, Q)
-        bu, bi = self.biases
-        return Parameters(P, Q, bu[user_idx], bi[item_idx])
+        blocks, idx = self.blocks(), (user_idx, item_idx, user_idx, item_idx)
+        return self.with_blocks(block[k] for block, k in zip(blocks, idx, strict=False))

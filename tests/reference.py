@@ -61,7 +61,7 @@ def half_sse_gradient(triplets, theta, reg=0.0):
     G = scaled(theta, reg)  # the penalty's part: reg times the parameter itself
     for u, i, r in triplets:
         e = predict(theta, u, i) - r  # (2)
-        _add_rating(G, theta, u, i, e)
+        add_rating(G, theta, u, i, e)
     return G
 
 
@@ -83,7 +83,7 @@ def sgd_epoch(triplets, theta, eta, batch_size, reg=0.0):
         G = scaled(theta, 0.0)
         for u, i, r in triplets[first : first + batch_size]:
             e = predict(theta, u, i) - r  # (2)
-            _add_rating(G, theta, u, i, e)
+            add_rating(G, theta, u, i, e)
             share_u, share_i = reg / ratings_of_user[u], reg / ratings_of_item[i]
             for k in range(len(theta.P[u])):
                 G.P[u][k] += share_u * theta.P[u][k]
@@ -95,7 +95,7 @@ def sgd_epoch(triplets, theta, eta, batch_size, reg=0.0):
     return theta
 
 
-def _add_rating(G, theta, u, i, e):
+def add_rating(G, theta, u, i, e):
     for k in range(len(theta.P[u])):
         G.P[u][k] += e * theta.Q[i][k]  # (4a)
         G.Q[i][k] += e * theta.P[u][k]  # (4b)
