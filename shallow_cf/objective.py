@@ -9,8 +9,11 @@ Notation: user *u* has the embedding (row) :math:`p_u` of P, item *i* has
 Model
     (1)   r_hat_ui = mu + p_u . q_i + b_u + b_i     (the spreadsheet's has no mu; without
                                                      biases: the dot product)
-    With a rating range (low, high), (1) is a score s_ui and a sigmoid makes stars of it:
+    With a rating range (low, high), a sigmoid makes stars of the score
+    s_ui = c + p_u . q_i + b_u + b_i:
     (1s)  r_hat_ui = low + (high - low) sigma(s_ui),   sigma(s) = 1 / (1 + exp(-s))
+    where c = log((mu - low) / (high - mu)), so that mu is predicted where all else is 0
+    (the lessons' have no mu: c = 0).
 
 Residual
     (2)   e_ui = r_hat_ui - r_ui                     (prediction minus rating, stars)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
@@ -40,8 +41,9 @@ class Parameters:
         b_u, stars. Biases come both or not at all.
     item_bias : (n_items,) array of float, optional
         b_i, stars.
-    global_mean : float
-        mu, stars; a constant that training leaves alone.
+    global_mean : float, optional
+        mu, stars: what is predicted where dot product and biases are 0. A constant that
+        training leaves alone. None (the spreadsheet's) is 0 or, with a range, its middle.
     rating_range : (float, float), optional
         Lowest and highest prediction, stars: a sigmoid squashes every score in between.
         None leaves scores as they are.
@@ -49,14 +51,14 @@ class Parameters:
     Raises
     ------
     ValueError
-        If the shapes do not fit together, or the range is none.
+        If the shapes do not fit together, the range is none, or the mean lies outside it.
     """
 
     user_factors: FloatArray
     item_factors: FloatArray
     user_bias: FloatArray | None = None
     item_bias: FloatArray | None = None
-    global_mean: float = field(default=0.0, kw_only=True)
+    global_mean: float | None = field(default=None, kw_only=True)
     rating_range: tuple[float, float] | None = field(default=None, kw_only=True)
 
     def __post_init__(self) -> None:
@@ -79,6 +81,15 @@ class Parameters:
             if bias is not None and bias.shape != (n,):
                 raise ValueError(f"`{name}` must have shape ({n},), got {bias.shape}")
         object.__setattr__(self, "rating_range", check_range("rating_range", self.rating_range))
+        if self.global_mean is not None:
+            mean = check_number("global_mean", self.global_mean, -math.inf)
+            object.__setattr__(self, "global_mean", mean)
+            low, high = self.rating_range or (-math.inf, math.inf)
+            if not low < mean < high:
+                raise ValueError(
+                    f"`global_mean` must lie inside the rating_range from {low:g} to {high:g}, "
+                    f"got {mean:g}"
+                )
 
     @classmethod
     def random(
@@ -162,7 +173,7 @@ class Parameters:
 
     def __repr__(self) -> str:
         bias = "with biases" if self.has_bias else "no biases"
-        mean = f", mean {self.global_mean:g}" if self.global_mean else ""
+        mean = "" if self.global_mean is None else f", mean {self.global_mean:g}"
         between = (
             "" if self.rating_range is None else ", from {:g} to {:g}".format(*self.rating_range)
         )
@@ -217,10 +228,20 @@ class Parameters:
             score = score + bu[:, None] + bi  # (1)
         return self.squash(score)
 
+    @property
+    def offset(self) -> float:
+        """What the global mean adds to every score: mu, stars, or its place in the range."""
+        if self.global_mean is None:
+            return 0.0
+        if self.rating_range is None:
+            return self.global_mean
+        low, high = self.rating_range
+        return math.log((self.global_mean - low) / (high - self.global_mean))  # (1s)
+
     def squash(self, score: FloatArray) -> FloatArray:
-        """Predictions, stars, from dot products plus biases: adds mu, keeps to the range."""
-        if self.global_mean:
-            score = score + self.global_mean  # (1)
+        """Predictions, stars, from dot products plus biases: adds the mean, keeps to the range."""
+        if self.global_mean is not None:
+            score = score + self.offset  # (1)
         if self.rating_range is None:
             return score
         low, high = self.rating_range

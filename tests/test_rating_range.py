@@ -17,29 +17,30 @@ RANGE = (0.5, 5.5)
 
 
 def one_rating():
-    """p = (1, 2), q = (0.5, -0.25), b_u = 0.3, b_i = -0.1, mu = 0.2; 4 stars."""
+    """p = (1, 2), q = (0.5, -0.25), b_u = 0.3, b_i = -0.1, mu = 3; 4 stars."""
     ratings = scf.Ratings([7], [9], [0], [0], [4.0])
     return ratings, scf.Parameters(
-        [[1.0, 2.0]], [[0.5, -0.25]], [0.3], [-0.1], global_mean=0.2, rating_range=RANGE
+        [[1.0, 2.0]], [[0.5, -0.25]], [0.3], [-0.1], global_mean=3, rating_range=RANGE
     )
 
 
 def model(*, bias, rating_range, random_state=0):
     ratings, theta = reference.problem(5, 6, 3, bias=bias, rated=0.6, random_state=random_state)
-    return ratings, scf.Parameters(*theta.blocks(), global_mean=0.4, rating_range=rating_range)
+    return ratings, scf.Parameters(*theta.blocks(), global_mean=3.4, rating_range=rating_range)
 
 
 class TestOneRating:
     def test_prediction(self):
         _, theta = one_rating()
-        score = 1 * 0.5 - 2 * 0.25 + 0.3 - 0.1 + 0.2  # (1): 0.4
+        # (1s): mu = 3 is halfway from 0.5 to 5.5, which is where a score of 0 leads already.
+        score = 1 * 0.5 - 2 * 0.25 + 0.3 - 0.1
         stars = 0.5 + 5 / (1 + math.exp(-score))  # (1s)
         assert theta.predict(0, 0) == pytest.approx(stars, rel=1e-15)
         assert theta.predict_all() == pytest.approx(np.array([[stars]]), rel=1e-15)
 
     def test_gradient(self):
         ratings, theta = one_rating()
-        sigma = 1 / (1 + math.exp(-0.4))
+        sigma = 1 / (1 + math.exp(-0.2))
         e = 0.5 + 5 * sigma - 4.0  # (2)
         through = e * 5 * sigma * (1 - sigma)  # e dr_hat/ds, (2s)
         gradient = objective.half_sse_gradient(ratings, theta)
@@ -49,13 +50,23 @@ class TestOneRating:
         assert gradient.item_bias[0] == pytest.approx(through)
 
 
+def test_the_mean_is_predicted_where_all_else_is_zero():
+    zeros = np.zeros((1, 1)), np.zeros((1, 1))
+    for rating_range in (None, RANGE):
+        theta = scf.Parameters(*zeros, global_mean=3.7, rating_range=rating_range)
+        assert theta.predict(0, 0) == pytest.approx(3.7, rel=1e-15)
+    assert scf.Parameters(*zeros, rating_range=RANGE).predict(0, 0) == 3.0
+    with pytest.raises(ValueError, match="`global_mean` must lie inside the rating_range"):
+        scf.Parameters(*zeros, global_mean=5.5, rating_range=RANGE)
+
+
 class TestSlowLoop:
     @pytest.mark.parametrize("bias", [False, True])
     def test_gradient_equals_a_loop_over_ratings(self, bias):
         ratings, theta = model(bias=bias, rating_range=RANGE)
         slow = reference.scaled(reference.plain(theta), 0.0)
         for u, i, r in reference.triplets(ratings):
-            score = theta.global_mean + reference.predict(reference.plain(theta), u, i)
+            score = math.log(2.9 / 2.1) + reference.predict(reference.plain(theta), u, i)  # (1s)
             sigma = 1 / (1 + math.exp(-score))
             through = (0.5 + 5 * sigma - r) * 5 * sigma * (1 - sigma)
             reference.add_rating(slow, reference.plain(theta), u, i, through)
@@ -122,9 +133,9 @@ def test_mean_and_range_stay_with_the_parameters():
     _, theta = one_rating()
     for other in (theta.unpack(theta.pack()), theta.select(np.array([0]), np.array([0]))):
         assert other.equals(theta)
-        assert (other.global_mean, other.rating_range) == (0.2, RANGE)
-    assert not theta.equals(scf.Parameters(*theta.blocks(), global_mean=0.2))
-    assert "mean 0.2, from 0.5 to 5.5" in repr(theta)
+        assert (other.global_mean, other.rating_range) == (3.0, RANGE)
+    assert not theta.equals(scf.Parameters(*theta.blocks(), global_mean=3))
+    assert "mean 3, from 0.5 to 5.5" in repr(theta)
 
 
 @pytest.mark.parametrize(
