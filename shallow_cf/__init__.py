@@ -6,9 +6,19 @@ from shallow_cf.objective import GradientError, check_gradient
 from shallow_cf.parameters import Parameters
 from shallow_cf.ratings import Ratings
 from shallow_cf.reports import Report, answer_report, limits_report, sensitivity_report
+from shallow_cf.solvers.descent import DivergenceError, SGDOptions
+from shallow_cf.solvers.optimizers import (
+    SGD,
+    Adagrad,
+    Adam,
+    AdamW,
+    Momentum,
+    Nesterov,
+    RMSprop,
+)
 from shallow_cf.solvers.options import Constraint, SolverOptions
 from shallow_cf.solvers.result import SolverResult
-from shallow_cf.solvers.sgd import DivergenceError, SGDOptions
+from shallow_cf.solvers.schedules import Constant, Cosine, Linear, OneCycle, Step
 from shallow_cf.solvers.varpro import VarproOptions
 from shallow_cf.workbook import (
     SheetCheck,

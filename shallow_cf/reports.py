@@ -21,9 +21,9 @@ from shallow_cf._files import source_date
 from shallow_cf.parameters import FloatArray, Parameters
 from shallow_cf.ratings import Ratings
 from shallow_cf.solvers.constrained import Limit, limits, multipliers
+from shallow_cf.solvers.descent import SGDOptions
 from shallow_cf.solvers.options import Constraint, SolverOptions, fitted, variable_bounds
 from shallow_cf.solvers.result import SolverResult
-from shallow_cf.solvers.sgd import SGDOptions
 from shallow_cf.solvers.table import Table
 from shallow_cf.workbook.layout import Block, Layout, cell_address, published_layout
 

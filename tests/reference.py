@@ -11,7 +11,6 @@ parameter. Ratings are a list of triplets ``(u, i, r)``: blank cells simply do n
 """
 
 import math
-from collections import Counter
 from typing import NamedTuple
 
 import numpy as np
@@ -74,23 +73,15 @@ def sgd_epoch(triplets, theta, eta, batch_size, reg=0.0):
     """Once through the ratings in the order given, `batch_size` of them a step.
 
     Within a batch every rating sees the parameters as they were when the batch began;
-    all the changes are added up and made at its end. Each rating brings its share of the
-    penalty: a user with 4 ratings is pulled towards zero by reg/4 with each of them.
+    all the changes are added up and made at its end. Each batch brings its share of the
+    penalty: with 3 of 12 ratings in it, everything is pulled towards zero by reg/4.
     """
-    ratings_of_user = Counter(u for u, _, _ in triplets)
-    ratings_of_item = Counter(i for _, i, _ in triplets)
     for first in range(0, len(triplets), batch_size):
-        G = scaled(theta, 0.0)
-        for u, i, r in triplets[first : first + batch_size]:
+        batch = triplets[first : first + batch_size]
+        G = scaled(theta, reg * len(batch) / len(triplets))  # (16a)
+        for u, i, r in batch:
             e = predict(theta, u, i) - r  # (2)
             add_rating(G, theta, u, i, e)
-            share_u, share_i = reg / ratings_of_user[u], reg / ratings_of_item[i]
-            for k in range(len(theta.P[u])):
-                G.P[u][k] += share_u * theta.P[u][k]
-                G.Q[i][k] += share_i * theta.Q[i][k]
-            if theta.bu is not None:
-                G.bu[u] += share_u * theta.bu[u]
-                G.bi[i] += share_i * theta.bi[i]
         theta = step_against(theta, eta, G)
     return theta
 

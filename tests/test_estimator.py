@@ -96,7 +96,13 @@ class TestFit:
 
     def test_history_of_sgd(self, ratings):
         history = scf.MatrixFactorization(2, solver_options=SHORT).fit(ratings).history_
-        assert history.columns.tolist() == ["epoch", "train_rmse", "learning_rate", "seconds"]
+        assert history.columns.tolist() == [
+            "epoch",
+            "train_rmse",
+            "valid_rmse",
+            "learning_rate",
+            "seconds",
+        ]
         assert history["epoch"].tolist() == [0, 1, 2, 3, 4, 5]
 
     def test_history_of_grg(self, ratings):
@@ -157,8 +163,7 @@ class TestSettings:
 
     def test_repr_shows_all_settings(self):
         model = scf.MatrixFactorization(3, bias=True, init_scale=0.1, random_state=7)
-        namespace = {"MatrixFactorization": scf.MatrixFactorization, "SGDOptions": scf.SGDOptions}
-        again = eval(repr(model), namespace)
+        again = eval(repr(model), vars(scf).copy())
         assert vars(again) == vars(model)
 
     @pytest.mark.parametrize(

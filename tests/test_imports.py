@@ -15,6 +15,7 @@ import shallow_cf
 
 SHARED_BY_SOLVERS = [
     "solvers.result", "solvers.options", "solvers.table", "solvers.monitor", "solvers.multistart",
+    "solvers.descent",
 ]  # fmt: skip
 
 # Module (or pattern) -> which modules of ours it may import. Names are relative to
@@ -31,6 +32,11 @@ ALLOWED = {
     # Pieces that solvers share, from the lowest to the highest.
     "solvers.result": ["ratings", "parameters", "objective"],
     "solvers.options": ["_checks", "parameters"],
+    "solvers.optimizers": ["_checks", "parameters"],
+    "solvers.schedules": ["_checks"],
+    "solvers.descent": [
+        "_checks", "parameters", "solvers.optimizers", "solvers.result", "solvers.schedules",
+    ],
     "solvers.table": ["ratings", "parameters"],
     "solvers.monitor": ["parameters", "solvers.result"],
     "solvers.problem": ["ratings", "parameters", "solvers.options", "solvers.table"],
@@ -60,7 +66,7 @@ ALLOWED = {
     "reports": [
         "_files",
         "ratings", "parameters", "objective", "solvers.constrained", "solvers.options",
-        "solvers.result", "solvers.sgd", "solvers.table", "workbook.layout",
+        "solvers.descent", "solvers.result", "solvers.table", "workbook.layout",
     ],
     "screenshot": ["_files", "workbook.package"],
     # What the command line does; `cli` is how it is asked.

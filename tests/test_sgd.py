@@ -310,7 +310,7 @@ class TestCallback:
         rows = []
         result = sgd.solve(ratings, theta, scf.SGDOptions(n_epochs=4), rows.append)
         assert rows == result.trace[1:]
-        assert set(rows[0]) == {"epoch", "train_rmse", "learning_rate", "seconds"}
+        assert set(rows[0]) == {"epoch", "train_rmse", "valid_rmse", "learning_rate", "seconds"}
 
     def test_true_stops(self):
         ratings, theta = reference.problem(3, 3, 2)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from shallow_cf.solvers import grg, options, sgd, varpro
+from shallow_cf.solvers import descent, grg, options, sgd, varpro
 from shallow_cf.solvers.result import SolverResult
 
 
@@ -21,7 +21,7 @@ class Solver(NamedTuple):
 
 
 SOLVERS = {
-    "sgd": Solver(sgd.SGDOptions, sgd.solve),
+    "sgd": Solver(descent.SGDOptions, sgd.solve),
     "grg": Solver(options.SolverOptions, grg.solve),
     "varpro": Solver(varpro.VarproOptions, varpro.solve),
 }

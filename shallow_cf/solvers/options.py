@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, fields, is_dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -324,6 +324,9 @@ def as_json(options: Any) -> dict[str, Any]:
             for c in settings["constraints"]
             if not callable(c.cells)
         ]
+    rules = {name: value for name, value in settings.items() if is_dataclass(value)}
+    for name, rule in rules.items():  # such as an optimiser
+        settings[name] = {"name": type(rule).__name__.lower(), **as_json(rule)}
     return settings
 
 

@@ -1,0 +1,347 @@
+"""The loop of gradient descent by mini-batches, for anything that has a gradient.
+
+Each epoch goes once through the ratings, as a rule in random order, a batch B at a time. With
+G the gradient of ``1/2 sum over B of e^2``, a step follows the gradient of one of
+
+    (16a)  half_sse   G + |B|/n reg theta      each batch carries its share of the penalty,
+                                               so that an epoch's batches add up to (3a)
+    (16b)  mse        2/|B| G + reg theta      the batch's mean (3c): batches of all sizes
+                                               take the same learning rate
+
+Both are right on average: over random batches their mean is the gradient of the whole, up to
+|B|/n in (16a).
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Protocol, cast
+
+import numpy as np
+
+from shallow_cf._checks import check_choice, check_int, check_number
+from shallow_cf.parameters import FloatArray, IntArray
+from shallow_cf.solvers.optimizers import OPTIMIZERS, SGD, Memory, Optimizer, start
+from shallow_cf.solvers.result import Callback, TraceRow
+from shallow_cf.solvers.schedules import SCHEDULES, Linear, Schedule
+
+LOSSES = ("half_sse", "mse")
+#: Parameters a piece of a step, so that what it works on stays in the processor's cache.
+_PIECE = 16384
+
+
+class DivergenceError(ValueError):
+    """The learning rate was too large: the error grew beyond all bounds.
+
+    Attributes
+    ----------
+    epoch : int
+        The epoch, counted from 1, in which it happened.
+    learning_rate : float
+        That of the settings.
+    """
+
+    def __init__(self, epoch: int, learning_rate: float) -> None:
+        self.epoch, self.learning_rate = epoch, learning_rate
+        super().__init__(
+            f"diverged in epoch {epoch} with learning_rate {learning_rate:g}: "
+            f"try learning_rate={learning_rate / 4:g}, a smaller batch_size, "
+            "or a smaller init_scale when there are many factors"
+        )
+
+    def __reduce__(self) -> tuple[type[DivergenceError], tuple[int, float]]:
+        return type(self), (self.epoch, self.learning_rate)  # to be pickled between processes
+
+
+@dataclass(frozen=True)
+class SGDOptions:
+    """Settings of gradient descent by mini-batches.
+
+    Parameters
+    ----------
+    n_epochs : int
+        How often to go through the ratings.
+    learning_rate : float
+        Step size eta; the schedule's highest.
+    batch_size : int
+        Ratings a step; more than there are means all of them. With the loss "half_sse"
+        steps are sums over the batch, so that a larger one needs a smaller learning rate
+        (0.01 for all 206 ratings of the crosstab at once).
+    reg : float
+        L2 penalty lambda >= 0 in the loss. For decoupled decay see `AdamW`.
+    shuffle : bool
+        Whether each epoch goes through the ratings in another random order; if not, it
+        goes row by row through the crosstab, as the workbook's sheet `sgd` does.
+    loss : {"half_sse", "mse"}
+        What a batch descends: sum (16a) or mean (16b), which is what deep-learning
+        libraries use, so that their learning rates apply.
+    optimizer : Optimizer or str
+        Rule by which a gradient moves the parameters, or its name with default settings:
+        "sgd", "momentum", "nesterov", "adagrad", "rmsprop", "adam", "adamw".
+    schedule : Schedule or str
+        How the learning rate changes: "constant", "linear", "step", "cosine", "onecycle".
+    patience : int, optional
+        Stop after so many epochs without a better RMSE on the validation ratings, and take
+        the best epoch's parameters. None runs all epochs and takes the last.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If a setting is out of its range.
+
+    Examples
+    --------
+    >>> SGDOptions(5, 5e-3, 64, loss="mse", optimizer="adam", schedule="onecycle").optimizer
+    Adam(momentum=0.9, beta2=0.99, epsilon=1e-05)
+    """
+
+    n_epochs: int = 1000
+    learning_rate: float = 0.05
+    batch_size: int = 32
+    reg: float = 0.0
+    shuffle: bool = True
+    loss: str = "half_sse"
+    optimizer: Optimizer | str = field(default_factory=SGD)
+    schedule: Schedule | str = field(default_factory=Linear)
+    patience: int | None = None
+
+    def __post_init__(self) -> None:
+        check_int("n_epochs", self.n_epochs, 1)
+        check_number("learning_rate", self.learning_rate, 0.0, above=True)
+        check_int("batch_size", self.batch_size, 1)
+        check_number("reg", self.reg, 0.0)
+        if not isinstance(self.shuffle, bool | np.bool_):
+            raise TypeError(f"`shuffle` must be True or False, got {self.shuffle!r}")
+        check_choice("loss", self.loss, LOSSES)
+        object.__setattr__(self, "optimizer", _named("optimizer", self.optimizer, OPTIMIZERS))
+        object.__setattr__(self, "schedule", _named("schedule", self.schedule, SCHEDULES))
+        if self.patience is not None:
+            check_int("patience", self.patience, 1)
+
+    @property
+    def rule(self) -> Optimizer:
+        """The optimiser, never a name."""
+        return cast(Optimizer, self.optimizer)
+
+    @property
+    def pace(self) -> Schedule:
+        """The schedule, never a name."""
+        return cast(Schedule, self.schedule)
+
+
+def _named(name: str, value: Any, kinds: dict[str, type[Any]]) -> Any:
+    """A rule from its name, from its settings as JSON has them, or as it is."""
+    if isinstance(value, tuple(kinds.values())):
+        return value
+    settings = dict(value) if isinstance(value, dict) else {"name": value}
+    kind = settings.pop("name", None)
+    if not isinstance(kind, str):
+        raise TypeError(
+            f"`{name}` must be one of {', '.join(kinds)}, or an object such as "
+            f"{next(iter(kinds.values())).__name__}(), got {value!r}"
+        )
+    return kinds[check_choice(name, kind, tuple(kinds))](**settings)
+
+
+class Descendable(Protocol):
+    """What can be trained: parameters in one vector theta, (n_params,), and ratings."""
+
+    @property
+    def n_ratings(self) -> int:
+        """Ratings to train on."""
+
+    def gradient(self, theta: FloatArray, batch: IntArray) -> FloatArray:
+        """Gradient of 1/2 sum e^2 over the ratings at the positions `batch`, (n_params,)."""
+
+    def rmse(self, theta: FloatArray) -> float:
+        """RMSE over all training ratings, stars."""
+
+    def valid_rmse(self, theta: FloatArray) -> float:
+        """RMSE over the validation ratings, stars; NaN without any."""
+
+
+@dataclass
+class Progress:
+    """Where a run stands after an epoch: all it needs to go on with the same bits."""
+
+    theta: FloatArray
+    memory: Memory
+    rng_state: Mapping[str, Any]
+    trace: list[TraceRow]
+    best_theta: FloatArray
+    best_epoch: int = 0
+
+    @property
+    def epoch(self) -> int:
+        """How many epochs were made."""
+        return int(self.trace[-1]["epoch"])
+
+
+#: Called with the state of the run after each epoch.
+Keeper = Callable[[Progress], None]
+
+
+def begin(
+    problem: Descendable, theta: FloatArray, options: SGDOptions, rng: np.random.Generator
+) -> Progress:
+    """The state before the first epoch.
+
+    Raises
+    ------
+    ValueError
+        If the error of `theta` overflows.
+    """
+    with np.errstate(over="ignore", invalid="ignore"):
+        row: TraceRow = {
+            "epoch": 0,
+            "train_rmse": problem.rmse(theta),
+            "valid_rmse": problem.valid_rmse(theta),
+            "learning_rate": np.nan,
+            "seconds": 0.0,
+        }
+    if not np.isfinite(row["train_rmse"]):
+        raise ValueError("the parameters to start from are so large that the error overflows")
+    memory = start(options.rule, theta)
+    return Progress(theta.copy(), memory, rng.bit_generator.state, [row], theta.copy())
+
+
+def descend(
+    problem: Descendable,
+    options: SGDOptions,
+    progress: Progress,
+    rng: np.random.Generator,
+    *,
+    largest_rating: float,
+    callback: Callback | None = None,
+    keep: Keeper | None = None,
+) -> str:
+    """Make the epochs that are missing in `progress`, changing it; return why it ended.
+
+    Parameters
+    ----------
+    problem : Descendable
+    options : SGDOptions
+    progress : Progress
+        What `begin` gave, or what a run was stopped with.
+    rng : Generator
+        Of the order of ratings; set to the state in `progress`.
+    largest_rating : float
+        Of the ratings' sizes, stars: an error beyond all proportion to it is divergence.
+    callback : callable, optional
+        Called with each row of the trace; returning True stops.
+    keep : callable, optional
+        Called with `progress` after each epoch, and before `callback`.
+
+    Raises
+    ------
+    DivergenceError
+        If the error grows beyond all bounds.
+    """
+    rng.bit_generator.state = progress.rng_state
+    started = time.perf_counter() - progress.trace[-1]["seconds"]
+    # No useful run ends a million times worse than both its start and the ratings' size.
+    bound = 1e6 * max(progress.trace[0]["train_rmse"], largest_rating)
+    message = f"Ran {options.n_epochs} epochs."
+    for epoch in range(progress.epoch, options.n_epochs):
+        if options.patience is not None and epoch - progress.best_epoch >= options.patience:
+            message = f"Stopped early: no better validation RMSE in {options.patience} epochs."
+            break
+        try:
+            theta, memory, eta = _epoch(problem, options, progress, epoch, rng)
+        except KeyboardInterrupt:
+            message = f"Interrupted after {epoch} epochs."
+            break
+        with np.errstate(over="ignore", invalid="ignore"):
+            train, valid = problem.rmse(theta), problem.valid_rmse(theta)
+        if not train <= bound or not np.isfinite(theta).all():
+            raise DivergenceError(epoch + 1, options.learning_rate)
+        row: TraceRow = {
+            "epoch": epoch + 1,
+            "train_rmse": train,
+            "valid_rmse": valid,
+            "learning_rate": eta,
+            "seconds": time.perf_counter() - started,
+        }
+        best = progress.trace[progress.best_epoch]["valid_rmse"]
+        progress.theta, progress.memory = theta, memory
+        progress.rng_state = rng.bit_generator.state
+        progress.trace.append(row)
+        if valid < best:
+            progress.best_theta, progress.best_epoch = theta.copy(), epoch + 1
+        if keep is not None:
+            keep(progress)
+        if callback is not None and callback(row):
+            message = f"Stopped at the user's request after {epoch + 1} epochs."
+            break
+    return message
+
+
+def found(progress: Progress, options: SGDOptions) -> FloatArray:
+    """The parameters to take: the last epoch's or, with patience, the best's."""
+    return progress.theta if options.patience is None else progress.best_theta
+
+
+def _epoch(
+    problem: Descendable,
+    options: SGDOptions,
+    progress: Progress,
+    epoch: int,
+    rng: np.random.Generator,
+) -> tuple[FloatArray, Memory, float]:
+    """Once through the ratings: new parameters and memory, and the last learning rate."""
+    n = problem.n_ratings
+    order = rng.permutation(n) if options.shuffle else np.arange(n)
+    theta, memory, eta = progress.theta.copy(), _copied(progress.memory), 0.0
+    with np.errstate(over="ignore", invalid="ignore"):
+        for first in range(0, n, options.batch_size):
+            batch = order[first : first + options.batch_size]
+            g = batch_gradient(problem, options, theta, batch)
+            setting = options.pace.at(epoch, options.n_epochs, first / n)
+            eta = options.learning_rate * setting.factor
+            apply(options.rule, theta, g, memory, eta, setting.momentum)
+    return theta, memory, eta
+
+
+def batch_gradient(
+    problem: Descendable, options: SGDOptions, theta: FloatArray, batch: IntArray
+) -> FloatArray:
+    """Gradient of the loss of a batch, penalty included."""
+    g = problem.gradient(theta, batch)
+    scale, reg = 1.0, len(batch) / problem.n_ratings * options.reg  # (16a)
+    if options.loss == "mse":
+        scale, reg = 2 / len(batch), options.reg  # (16b)
+    if scale != 1:
+        g *= scale
+    if reg:
+        g += reg * theta
+    return g
+
+
+def apply(
+    rule: Optimizer,
+    theta: FloatArray,
+    g: FloatArray,
+    memory: Memory,
+    eta: float,
+    momentum: float | None,
+) -> None:
+    """One step of a rule, put into `theta` and `memory` in place, piece by piece.
+
+    The rules work entry by entry, so pieces give the same numbers; the single numbers in the
+    memory are those of the step before for every piece.
+    """
+    numbers = {name: memory[name] for name in rule.numbers}
+    for first in range(0, len(theta), _PIECE):
+        piece = slice(first, first + _PIECE)
+        before = numbers | {name: memory[name][piece] for name in rule.arrays}
+        theta[piece], after = rule.step(theta[piece], g[piece], before, eta, momentum)
+        for name in rule.arrays:
+            memory[name][piece] = after[name]
+        for name in rule.numbers:
+            memory[name] = after[name]
+
+
+def _copied(memory: Memory) -> Memory:
+    return {name: array.copy() for name, array in memory.items()}
