@@ -93,14 +93,12 @@ def _looked_up(
     stars = float(source.rating_table[u, i])
     formula = f'=IF({rating}="","",{rating})'
     canvas.formula(row, places.rating.column, formula, stars, "rating", places.rating)
-    p, q = rows.embeddings(source)
-    users = rows.matrix_columns(source, layout.user_factors, layout.user_bias)
-    for k, (column, value) in enumerate(zip(users, p[u].tolist(), strict=True)):
+    p, q = source.embeddings
+    for k, (column, value) in enumerate(zip(source.user_columns, p[u].tolist(), strict=True)):
         block = places.user_embedding.column_block(k)
         formula = f"={rows.looked_up(column, user)}"
         canvas.formula(row, block.column, formula, value, "user embedding", block)
-    items = rows.matrix_rows(source, layout.item_factors, layout.item_bias)
-    for k, (line, value) in enumerate(zip(items, q[i].tolist(), strict=True)):
+    for k, (line, value) in enumerate(zip(source.item_rows, q[i].tolist(), strict=True)):
         block = places.item_embedding.column_block(k)
         formula = f"={rows.looked_up(line, '1', item)}"
         canvas.formula(row, block.column, formula, value, "item embedding", block)

@@ -82,7 +82,7 @@ def draw(source: Source, inputs: Inputs) -> Canvas:
     heading, *lines = (text.format(sheet=source.sheet) for text in _TEXTS)
     canvas.put(1, 1, heading, "heading")
     canvas.lines(2, 1, lines)
-    _, numbers = rows.embeddings(source)
+    _, numbers = source.embeddings
     _names(canvas, source, places)
     _numbers(canvas, source, places, numbers)
     _map(canvas, source, places, inputs)

@@ -9,9 +9,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import numpy as np
-
-from shallow_cf.parameters import FloatArray
 from shallow_cf.workbook.canvas import Canvas
 from shallow_cf.workbook.layout import Block
 from shallow_cf.workbook.sheets import rows
@@ -52,12 +49,11 @@ def draw(source: Source) -> Canvas:
     canvas, places = Canvas("one_hot"), layout_for(source)
     rows.head(canvas, source, _TEXTS, places.squared_error, source.rmse)
     _headers(canvas, source, places)
-    p, q = rows.embeddings(source)
     for n, (u, i) in enumerate(source.pairs()):
         rows.ids(canvas, source, places.ids, n, u, i)
         rows.rating(canvas, source, places.rating, n, u, i)
         _one_hot(canvas, places, source, n, (u, i))
-        _activations(canvas, places, source, n, (p[u], q[i]))
+        _activations(canvas, places, source, n, (u, i))
         rows.prediction_and_error(
             canvas, source, n, u, i, places.rating,
             (places.user_activations, places.item_activations),
@@ -103,27 +99,22 @@ def _one_hot(
 
 
 def _activations(
-    canvas: Canvas,
-    places: OneHotLayout,
-    source: Source,
-    n: int,
-    values: tuple[FloatArray, FloatArray],
+    canvas: Canvas, places: OneHotLayout, source: Source, n: int, here: tuple[int, int]
 ) -> None:
     """One-hot vector times matrix, one number of the embedding after the other.
 
     The movie matrix stands turned on the sheet, so there the same sum is a SUMPRODUCT.
     """
-    layout = source.layout
-    users = rows.matrix_columns(source, layout.user_factors, layout.user_bias)
-    items = rows.matrix_rows(source, layout.item_factors, layout.item_bias)
+    # Ranges even where they are one cell, other than `rows.span`: vectors of a matrix product.
     one_hot_u, one_hot_i = (
         f"{rows.in_row(block, n, 0)}:{rows.in_row(block, n, block.n_columns - 1)}"
         for block in (places.user_one_hot, places.item_one_hot)
     )
-    row = places.rating.row + n
-    for k, value in enumerate(np.asarray(values[0]).tolist()):
-        formula = f"=MMULT({one_hot_u},{users[k]})"
+    row, (u, i) = places.rating.row + n, here
+    p, q = source.embeddings
+    for k, (column, value) in enumerate(zip(source.user_columns, p[u].tolist(), strict=True)):
+        formula = f"=MMULT({one_hot_u},{column})"
         canvas.formula(row, places.user_activations.column + k, formula, value, "user embedding")
-    for k, value in enumerate(np.asarray(values[1]).tolist()):
-        formula = f"=SUMPRODUCT({one_hot_i},{items[k]})"
+    for k, (line, value) in enumerate(zip(source.item_rows, q[i].tolist(), strict=True)):
+        formula = f"=SUMPRODUCT({one_hot_i},{line})"
         canvas.formula(row, places.item_activations.column + k, formula, value, "item embedding")

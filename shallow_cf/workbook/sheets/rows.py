@@ -4,9 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-import numpy as np
-
-from shallow_cf.parameters import FloatArray
 from shallow_cf.workbook.canvas import Canvas
 from shallow_cf.workbook.layout import Block, cell_address
 from shallow_cf.workbook.sheets.source import Source
@@ -46,28 +43,6 @@ def looked_up(cells: str, *index: str) -> str:
     """A cell of a range by its number or by row and column, counted from 1."""
     # Gnumeric's INDEX of a single cell is #REF!, and where there is one there is no choice.
     return f"INDEX({cells},{','.join(index)})" if ":" in cells else cells
-
-
-def embeddings(source: Source) -> tuple[FloatArray, FloatArray]:
-    """Embeddings of users and of items as these sheets show them: a bias is one number more."""
-    parameters = source.parameters
-    if parameters.biases is None:
-        return parameters.user_factors, parameters.item_factors
-    bu, bi = parameters.biases
-    users = np.column_stack((parameters.user_factors, bu))
-    return users, np.column_stack((parameters.item_factors, bi))
-
-
-def matrix_columns(source: Source, factors: Block, bias: Block | None) -> list[str]:
-    """The columns of the user matrix, that of the biases last."""
-    columns = [factors.column_block(k) for k in range(factors.n_columns)]
-    return [source.range(column) for column in [*columns, *([bias] if bias else [])]]
-
-
-def matrix_rows(source: Source, factors: Block, bias: Block | None) -> list[str]:
-    """The rows of the item matrix, that of the biases last."""
-    lines = [factors.row_block(k) for k in range(factors.n_rows)]
-    return [source.range(line) for line in [*lines, *([bias] if bias else [])]]
 
 
 def number_cells(source: Source, u: int, i: int) -> tuple[list[str], list[str]]:

@@ -126,7 +126,7 @@ def suitable_learning_rate(source: Source) -> float:
 def epoch(source: Source, learning_rate: float) -> Epoch:
     """Go once through the ratings, one at a time, keeping every number on the way."""
     ratings, k = source.ratings, source.parameters.n_factors
-    p, q = (block.copy() for block in rows.embeddings(source))
+    p, q = (block.copy() for block in source.embeddings)
     shape = (ratings.n_ratings, p.shape[1])
     before, gradient, after = ((np.empty(shape), np.empty(shape)) for _ in range(3))
     prediction = np.empty(ratings.n_ratings)

@@ -84,6 +84,30 @@ class Source:
         return objective.rmse(self.ratings, self.parameters)
 
     @cached_property
+    def embeddings(self) -> tuple[FloatArray, FloatArray]:
+        """Embeddings of users and of items with the bias, where there is one, as last number."""
+        parameters = self.parameters
+        if parameters.biases is None:
+            return parameters.user_factors, parameters.item_factors
+        bu, bi = parameters.biases
+        users = np.column_stack((parameters.user_factors, bu))
+        return users, np.column_stack((parameters.item_factors, bi))
+
+    @cached_property
+    def user_columns(self) -> list[str]:
+        """References to the columns of the user matrix, that of the biases last."""
+        factors, bias = self.layout.user_factors, self.layout.user_bias
+        columns = [factors.column_block(k) for k in range(factors.n_columns)]
+        return [self.range(column) for column in [*columns, *([bias] if bias else [])]]
+
+    @cached_property
+    def item_rows(self) -> list[str]:
+        """References to the rows of the item matrix, that of the biases last."""
+        factors, bias = self.layout.item_factors, self.layout.item_bias
+        lines = [factors.row_block(k) for k in range(factors.n_rows)]
+        return [self.range(line) for line in [*lines, *([bias] if bias else [])]]
+
+    @cached_property
     def user_labels(self) -> list[Content]:
         """User ids as cells hold them."""
         return [as_content(user) for user in self.ratings.user_ids.tolist()]
