@@ -1039,6 +1039,21 @@ class TestUpdate:
                 assert out.part(name) == Book("foreign.xlsx").part(name)
             model = scf.read_workbook(target)
 
+    def test_a_dollar_in_a_sheets_name_is_no_part_of_a_reference(self, small):
+        book = small(small.models[0], sheets=["gradients"])
+        loaded = openpyxl.load_workbook(book.path)
+        for row in loaded["gradients"]:
+            for cell in row:
+                if cell.data_type == "f":
+                    cell.value = cell.value.replace("dotprod!", "'US$ of 2020'!")
+        for name in loaded["dotprod"].defined_names.values():
+            name.attr_text = name.attr_text.replace("dotprod!", "'US$ of 2020'!")
+        loaded["dotprod"].title = "US$ of 2020"
+        loaded.save("renamed.xlsx")
+        model = scf.read_workbook("renamed.xlsx")
+        assert scf.update_workbook(model, models(small.ratings, 2, 9)[0], "out.xlsx") == []
+        assert [check.ok for check in scf.check_workbook("out.xlsx")] == [True, True]
+
     def test_foreign_sheets_are_left_alone(self, small):
         # Of the name of one of ours, but about something else.
         book = small(small.models[0], sheets=[])

@@ -120,8 +120,7 @@ def _residuals(canvas: Canvas, source: Source) -> None:
     for u in range(layout.n_users):
         for i in range(layout.n_items):
             rating, prediction = (
-                source.cell(block, u, i).replace("$", "")
-                for block in (layout.ratings, layout.predictions)
+                source.prefix + block.cell(u, i) for block in (layout.ratings, layout.predictions)
             )
             formula = f'=IF({rating}="",0,{prediction}-{rating})'  # (2)
             row, column = layout.ratings.row + u, layout.ratings.column + i
