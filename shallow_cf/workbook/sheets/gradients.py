@@ -160,8 +160,7 @@ def _scalars(canvas: Canvas, source: Source, places: GradientsLayout, inputs: In
 def _slopes(canvas: Canvas, source: Source, places: GradientsLayout) -> None:
     """Equation (5), number by number: a row or column of E times one of Q or P."""
     layout, table = source.layout, source.layout.ratings
-    gradient = objective.rmse_gradient(source.ratings, source.parameters)
-    scale = places.scale.cell(fixed=True)
+    gradient, scale = source.rmse_gradient, places.scale.cell(fixed=True)
 
     def write(block: Block, r: int, c: int, total: str, value: float, style: str) -> None:
         formula = f"=IF({scale}=0,0,{total}/{scale})"  # (5)
@@ -245,8 +244,7 @@ class _Side(NamedTuple):
 
 def _checks(canvas: Canvas, source: Source, places: GradientsLayout, inputs: Inputs) -> None:
     step = places.step.cell(fixed=True)
-    slopes = objective.rmse_gradient(source.ratings, source.parameters).pack()
-    theta = source.parameters.pack()
+    theta, slopes = source.parameters.pack(), source.rmse_gradient.pack()
     for side in _sides(source, places, inputs):
         header = side.check.row - 1
         canvas.put(header, side.check.column - 1, side.heading, "subheading")

@@ -84,6 +84,11 @@ class Source:
         return objective.rmse(self.ratings, self.parameters)
 
     @cached_property
+    def rmse_gradient(self) -> Parameters:
+        """Its slope along every embedding number, equation (5)."""
+        return objective.rmse_gradient(self.ratings, self.parameters)
+
+    @cached_property
     def embeddings(self) -> tuple[FloatArray, FloatArray]:
         """Embeddings of users and of items with the bias, where there is one, as last number."""
         parameters = self.parameters
