@@ -66,10 +66,10 @@ def layout_for(source: Source) -> SGDLayout:
 def draw(source: Source, inputs: Inputs) -> Canvas:
     """Draw the sheet."""
     canvas, places = Canvas("sgd"), layout_for(source)
-    learning_rate = inputs.learning_rate or suitable_learning_rate(source)
-    steps = epoch(source, learning_rate)
+    rate = inputs.learning_rate
+    steps = epoch(source, rate) if rate else suitable_epoch(source)
     rows.head(canvas, source, _TEXTS, places.squared_error, steps.rmse, "RMSE after")
-    _head(canvas, source, places, learning_rate)
+    _head(canvas, source, places, steps.learning_rate)
     _headers(canvas, source, places)
     last_row_of: tuple[dict[int, int], dict[int, int]] = ({}, {})
     for n, (u, i) in enumerate(source.pairs()):
@@ -89,6 +89,7 @@ class Epoch:
 
     Attributes
     ----------
+    learning_rate : float
     before, gradient, after : pairs of (n_ratings, numbers) arrays
     prediction, error : (n_ratings,) arrays, stars
     ends : pair of arrays, (n_users, numbers) and (n_items, numbers)
@@ -98,6 +99,7 @@ class Epoch:
         Of those, stars.
     """
 
+    learning_rate: float
     before: tuple[FloatArray, FloatArray]
     gradient: tuple[FloatArray, FloatArray]
     after: tuple[FloatArray, FloatArray]
@@ -108,18 +110,19 @@ class Epoch:
     rmse: float
 
 
-def suitable_learning_rate(source: Source) -> float:
-    """The largest of 0.05, 0.025, ... with which an epoch does not go astray.
+def suitable_epoch(source: Source) -> Epoch:
+    """An epoch with the largest learning rate of 0.05, 0.025, ... that does not go astray.
 
     Astray means: to an RMSE above that of the start and above the spread of the ratings.
     """
     bound = max(source.rmse, float(np.std(source.ratings.rating)))
     learning_rate = _FIRST_LEARNING_RATE
     for _ in range(_HALVINGS):
-        if epoch(source, learning_rate).rmse <= bound:  # not so for NaN
-            break
+        steps = epoch(source, learning_rate)
+        if steps.rmse <= bound:  # not so for NaN
+            return steps
         learning_rate /= 2
-    return learning_rate
+    return epoch(source, learning_rate)
 
 
 @np.errstate(over="ignore", invalid="ignore")
@@ -129,11 +132,11 @@ def epoch(source: Source, learning_rate: float) -> Epoch:
     p, q = (block.copy() for block in source.embeddings)
     shape = (ratings.n_ratings, p.shape[1])
     before, gradient, after = ((np.empty(shape), np.empty(shape)) for _ in range(3))
-    prediction = np.empty(ratings.n_ratings)
+    prediction, error = np.empty(ratings.n_ratings), np.empty(ratings.n_ratings)
     for n, (u, i) in enumerate(source.pairs()):
         before[0][n], before[1][n] = p[u], q[i]
         prediction[n] = _predict(p[u], q[i], k)  # (1)
-        e = prediction[n] - ratings.rating[n]  # (2)
+        error[n] = e = prediction[n] - ratings.rating[n]  # (2)
         gradient[0][n], gradient[1][n] = e * q[i], e * p[u]  # (4a), (4b)
         gradient[0][n, k:] = gradient[1][n, k:] = e  # (4c), (4d)
         p[u] -= learning_rate * gradient[0][n]
@@ -142,8 +145,8 @@ def epoch(source: Source, learning_rate: float) -> Epoch:
     last = np.array([_predict(p[u], q[i], k) for u, i in source.pairs()])
     e_end = last - ratings.rating
     rmse = float(np.sqrt(e_end @ e_end / len(last)))  # (3b)
-    error = prediction - ratings.rating
-    return Epoch(before, gradient, after, prediction, error, (p, q), last, rmse)
+    ends = p, q
+    return Epoch(learning_rate, before, gradient, after, prediction, error, ends, last, rmse)
 
 
 def _predict(p: FloatArray, q: FloatArray, k: int) -> float:
