@@ -128,20 +128,25 @@ def prediction_and_error(
     places: tuple[Block, Block],
 ) -> None:
     """Row n's dot product, with both biases where there are any, and its squared error."""
-    prediction, squared_error = places
-    row = stars.row + n
+    prediction, error = places
     canvas.formula(
-        row,
+        stars.row + n,
         prediction.column,
         f"={predicted(source, n, *embeddings)}",
         float(source.parameters.predict(u, i)),
         "prediction",
         prediction,
     )
+    squared_error(canvas, n, float(source.residual[u, i]), stars, prediction, error)
+
+
+def squared_error(
+    canvas: Canvas, n: int, e: float, stars: Block, prediction: Block, place: Block
+) -> None:
+    """Row n's squared error, e being the error; a rating that was cleared has none."""
     r, r_hat = in_row(stars, n, 0), in_row(prediction, n, 0)
     formula = f'=IF({r}="","",({r_hat}-{r})^2)'
-    e = float(source.residual[u, i])
-    canvas.formula(row, squared_error.column, formula, e * e, "error", squared_error)
+    canvas.formula(place.row + n, place.column, formula, e * e, "error", place)
 
 
 def predicted(source: Source, n: int, users: Block, items: Block) -> str:

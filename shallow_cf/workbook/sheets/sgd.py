@@ -198,10 +198,14 @@ def _before(
     for side, (block, after) in enumerate(sides):
         last = last_row_of[side].get(here[side])
         style = ("user embedding", "item embedding")[side] if last is None else "number"
-        for c, start in enumerate(starts[side]):
-            link = start if last is None else after.cell(last, c)
+        for c, link in enumerate(_left_by(last, after, starts[side])):
             value = float(steps.before[side][n, c])
             canvas.formula(block.row + n, block.column + c, f"={link}", value, style)
+
+
+def _left_by(last: int | None, after: Block, starts: list[str]) -> list[str]:
+    """Where an embedding stands as the last row that moved it left it, or as it started."""
+    return starts if last is None else after.row_block(last).addresses()[0]
 
 
 def _step(canvas: Canvas, source: Source, places: SGDLayout, steps: Epoch, n: int) -> None:
@@ -244,10 +248,8 @@ def _at_the_end(
     formula = f"={rows.predicted(source, n, users, items)}"
     value = float(steps.last_prediction[n])
     canvas.formula(row, places.last_prediction.column, formula, value, "prediction")
-    r, r_hat = rows.in_row(places.rating, n, 0), rows.in_row(places.last_prediction, n, 0)
     e = value - float(source.ratings.rating[n])
-    formula = f'=IF({r}="","",({r_hat}-{r})^2)'
-    canvas.formula(row, places.squared_error.column, formula, e * e, "error", places.squared_error)
+    rows.squared_error(canvas, n, e, places.rating, places.last_prediction, places.squared_error)
 
 
 def _ends(
@@ -268,7 +270,6 @@ def _ends(
             last = last_row_of[side].get(index)
             here = (index, 0) if side == 0 else (0, index)
             starts = rows.number_cells(source, *here)[side]
-            for c, start in enumerate(starts):
-                link = start if last is None else after.cell(last, c)
+            for c, link in enumerate(_left_by(last, after, starts)):
                 value = float(steps.ends[side][index, c])
                 canvas.formula(block.row + index, block.column + c, f"={link}", value, style)
