@@ -58,9 +58,7 @@ def _labels(canvas: Canvas, source: Source) -> None:
 
 def draw_errors(canvas: Canvas, source: Source) -> None:
     """The loss, and beside the predictions the same for each user alone and each movie alone."""
-    layout, loss = source.layout, source.layout.loss
-    if loss is None:
-        raise ValueError("the sheet needs a loss cell")
+    layout, loss = source.layout, source.loss
     canvas.label(loss.row, loss.column - 1, "RMSE")
     canvas.formula(loss.row, loss.column, layout.loss_formula(), source.rmse, "loss")
     ratings, predictions = layout.ratings, layout.predictions

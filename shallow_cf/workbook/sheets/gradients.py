@@ -129,8 +129,6 @@ def _residuals(canvas: Canvas, source: Source) -> None:
 
 def _scalars(canvas: Canvas, source: Source, places: GradientsLayout, inputs: Inputs) -> None:
     layout, ratings = source.layout, source.ratings
-    if layout.loss is None:
-        raise ValueError("the sheet needs a loss cell")
     n, rmse = places.n_ratings.cell(), places.rmse.cell()
     user = source.users.position(places.user.cell())
     item = source.items.position(places.item.cell())
@@ -138,7 +136,7 @@ def _scalars(canvas: Canvas, source: Source, places: GradientsLayout, inputs: In
     chosen = source.user_labels[inputs.user], source.item_labels[inputs.item]
     for text, place, content, formula, style in (
         ("n: ratings", places.n_ratings, float(ratings.n_ratings), count, "count"),
-        ("RMSE", places.rmse, source.rmse, f"={source.cell(layout.loss)}", "loss"),
+        ("RMSE", places.rmse, source.rmse, f"={source.cell(source.loss)}", "loss"),
         ("n x RMSE", places.scale, ratings.n_ratings * source.rmse, f"={n}*{rmse}", "number"),
         ("h", places.step, inputs.step, None, "input"),
         ("user", places.user, chosen[0], None, "input"),

@@ -155,13 +155,11 @@ def _predict(p: FloatArray, q: FloatArray, k: int) -> float:
 
 
 def _head(canvas: Canvas, source: Source, places: SGDLayout, learning_rate: float) -> None:
-    if source.layout.loss is None:
-        raise ValueError("the sheet needs a loss cell")
     canvas.label(places.learning_rate.row, 1, "learning rate")
     canvas.put(places.learning_rate.row, places.learning_rate.column, learning_rate, "input")
     row, column = places.rmse_before.row, places.rmse_before.column
     canvas.put(row, column - 2, "RMSE before:")
-    canvas.formula(row, column, f"={source.cell(source.layout.loss)}", source.rmse, "loss")
+    canvas.formula(row, column, f"={source.cell(source.loss)}", source.rmse, "loss")
 
 
 def _headers(canvas: Canvas, source: Source, places: SGDLayout) -> None:

@@ -57,6 +57,13 @@ class Source:
         n_limited = n_constraints(self.solver_names, self.layout)
         return limit_note(self.parameters.n_params, n_limited)
 
+    @property
+    def loss(self) -> Block:
+        """The loss cell of the crosstab sheet."""
+        if self.layout.loss is None:
+            raise ValueError("the sheet needs a loss cell")
+        return self.layout.loss
+
     def cell(self, block: Block, r: int = 0, c: int = 0) -> str:
         """A reference to one cell of a block of the crosstab sheet."""
         return self.prefix + block.cell(r, c, fixed=True)
