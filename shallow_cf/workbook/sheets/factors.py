@@ -87,7 +87,7 @@ def draw(source: Source, inputs: Inputs) -> Canvas:
     _numbers(canvas, source, places, numbers)
     _map(canvas, source, places, inputs)
     ranks = rank(numbers)
-    _ranks(canvas, places, ranks)
+    _ranks(canvas, source, places, ranks)
     _sorted(canvas, source, places, numbers, ranks)
     canvas.width([1], _WIDE if source.titles else 12)
     canvas.freeze = cell_address(_HEADER + 1, 2)
@@ -95,12 +95,6 @@ def draw(source: Source, inputs: Inputs) -> Canvas:
         Scale(places.numbers.column_block(c).range(), "sign") for c in range(numbers.shape[1])
     ]
     return canvas
-
-
-def number_names(source: Source) -> list[str]:
-    """Names of an embedding's numbers."""
-    names = [f"factor {k + 1}" for k in range(source.layout.n_factors)]
-    return [*names, "bias"] if source.layout.has_bias else names
 
 
 def rank(numbers: FloatArray) -> FloatArray:
@@ -130,7 +124,7 @@ def _names(canvas: Canvas, source: Source, places: FactorsLayout) -> None:
 
 
 def _numbers(canvas: Canvas, source: Source, places: FactorsLayout, numbers: FloatArray) -> None:
-    for c, name in enumerate(number_names(source)):
+    for c, name in enumerate(source.number_names):
         canvas.label(_HEADER, places.numbers.column + c, name)
     for i, values in enumerate(numbers.tolist()):
         _, cells = rows.number_cells(source, 0, i)
@@ -184,18 +178,16 @@ def _chart(places: FactorsLayout) -> Chart:
     )  # fmt: skip
 
 
-def _ranks(canvas: Canvas, places: FactorsLayout, ranks: FloatArray) -> None:
-    for c in range(ranks.shape[1]):
-        header = Block(_HEADER, places.numbers.column + c)
-        name = canvas.cells[header.row, header.column].value
-        canvas.label(_HEADER, places.ranks.column + c, f"rank {name}".replace("factor ", ""))
+def _ranks(canvas: Canvas, source: Source, places: FactorsLayout, ranks: FloatArray) -> None:
+    for c, name in enumerate(source.number_names):
+        canvas.label(_HEADER, places.ranks.column + c, f"rank {name.removeprefix('factor ')}")
         column = places.numbers.column_block(c)
+        top = cell_address(column.row, column.column, fix_row=True)
         for i, value in enumerate(ranks[:, c].tolist()):
             cell = column.cell(i)
-            above = f"{column.cell(0).replace(str(column.row), f'${column.row}')}:{cell}"
             # Not RANK + COUNTIF: LibreOffice tells in the one what it does not in the other.
             larger = f"SUMPRODUCT(({column.range(fixed=True)}>{cell})*1)"
-            formula = f"={larger}+SUMPRODUCT(({above}={cell})*1)"
+            formula = f"={larger}+SUMPRODUCT(({top}:{cell}={cell})*1)"
             canvas.formula(places.ranks.row + i, places.ranks.column + c, formula, value, "count")
 
 
@@ -204,7 +196,7 @@ def _sorted(
 ) -> None:
     """For each number the movies in falling order: the k-th is the one of rank k."""
     names = source.titles or source.item_labels
-    for c, (block, name) in enumerate(zip(places.sorted, number_names(source), strict=True)):
+    for c, (block, name) in enumerate(zip(places.sorted, source.number_names, strict=True)):
         canvas.label(_HEADER, block.column, f"by {name}")
         canvas.label(_HEADER, block.column + 1, name)
         canvas.width([block.column], _WIDE if source.titles else 12)

@@ -248,10 +248,9 @@ def _checks(canvas: Canvas, source: Source, places: GradientsLayout, inputs: Inp
         canvas.put(header, side.check.column - 1, side.heading, "subheading")
         for c, text in enumerate(_CHECK_COLUMNS):
             canvas.label(header, side.check.column + c, text)
-        for k, place in enumerate(side.places):
+        for k, (name, place) in enumerate(zip(source.number_names, side.places, strict=True)):
             row = side.check.row + k
-            is_bias = k == source.layout.n_factors
-            canvas.label(row, side.check.column - 1, "bias" if is_bias else f"factor {k + 1}")
+            canvas.label(row, side.check.column - 1, name)
             ahead, behind = _moved(source, theta, place, inputs.step)
             estimate = (ahead - behind) / (2 * inputs.step)
             up, down, guess, slope = side.check.row_block(k).addresses()[0][1:5]

@@ -96,12 +96,9 @@ def headers(canvas: Canvas, columns: Mapping[str, Block]) -> None:
 
 def embedding_headers(canvas: Canvas, source: Source, block: Block, heading: str) -> None:
     """Headers of the numbers of an embedding."""
-    n_factors = source.parameters.n_factors
     canvas.put(HEADER - 1, block.column, heading, "subheading")
-    for k in range(n_factors):
-        canvas.label(HEADER, block.column + k, f"factor {k + 1}")
-    if source.layout.has_bias:
-        canvas.label(HEADER, block.column + n_factors, "bias")
+    for c, name in enumerate(source.number_names):
+        canvas.label(HEADER, block.column + c, name)
 
 
 def ids(canvas: Canvas, source: Source, block: Block, n: int, u: int, i: int) -> None:

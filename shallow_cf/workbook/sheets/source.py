@@ -96,6 +96,12 @@ class Source:
         return objective.rmse_gradient(self.ratings, self.parameters)
 
     @cached_property
+    def number_names(self) -> list[str]:
+        """Names of the numbers of an embedding, that of the bias last."""
+        names = [f"factor {k + 1}" for k in range(self.layout.n_factors)]
+        return [*names, "bias"] if self.layout.has_bias else names
+
+    @cached_property
     def embeddings(self) -> tuple[FloatArray, FloatArray]:
         """Embeddings of users and of items with the bias, where there is one, as last number."""
         parameters = self.parameters
@@ -147,13 +153,15 @@ class Source:
         """Name the numbers of the embeddings, on a sheet laid out as the crosstab sheet."""
         layout = self.layout
         label_column, header = layout.user_ids.column, layout.predictions.row - 1
-        for k in range(layout.n_factors):
-            canvas.label(header, layout.user_factors.column + k, f"factor {k + 1}")
-            canvas.label(layout.item_factors.row + k, label_column, f"factor {k + 1}")
+        columns = [layout.user_factors.column + k for k in range(layout.n_factors)]
+        lines = [layout.item_factors.row + k for k in range(layout.n_factors)]
         if layout.bias_blocks is not None:
             users, items = layout.bias_blocks
-            canvas.label(header, users.column, "bias")
-            canvas.label(items.row, label_column, "bias")
+            columns.append(users.column)
+            lines.append(items.row)
+        for name, column, line in zip(self.number_names, columns, lines, strict=True):
+            canvas.label(header, column, name)
+            canvas.label(line, label_column, name)
 
     def link_user(self, canvas: Canvas, row: int, column: int, u: int) -> None:
         """A label that shows a user's id."""
