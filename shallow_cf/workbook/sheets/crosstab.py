@@ -62,16 +62,23 @@ def draw_errors(canvas: Canvas, source: Source) -> None:
     canvas.label(loss.row, loss.column - 1, "RMSE")
     canvas.formula(loss.row, loss.column, layout.loss_formula(), source.rmse, "loss")
     ratings, predictions = layout.ratings, layout.predictions
-    right, below = predictions.last_column + 1, predictions.last_row + 1
-    canvas.label(predictions.row - 1, right, "RMSE")
-    canvas.label(below, layout.user_ids.column, "RMSE")
+    of_users, of_items = _error_blocks(layout)
+    canvas.label(of_users.row - 1, of_users.column, "RMSE")
+    canvas.label(of_items.row, layout.user_ids.column, "RMSE")
     by_user, by_item = _rmse_along(source, 1), _rmse_along(source, 0)
     for u, value in enumerate(by_user):
         formula = _rmse_of(ratings.row_block(u), predictions.row_block(u))
-        canvas.formula(predictions.row + u, right, formula, _or_nothing(value), "error")
+        canvas.formula(of_users.row + u, of_users.column, formula, _or_nothing(value), "error")
     for i, value in enumerate(by_item):
         formula = _rmse_of(ratings.column_block(i), predictions.column_block(i))
-        canvas.formula(below, predictions.column + i, formula, _or_nothing(value), "error")
+        canvas.formula(of_items.row, of_items.column + i, formula, _or_nothing(value), "error")
+
+
+def _error_blocks(layout: Layout) -> tuple[Block, Block]:
+    """Where the errors of users and of movies stand: right of the predictions and below them."""
+    table = layout.predictions
+    right = Block(table.row, table.last_column + 1, layout.n_users, 1)
+    return right, Block(table.last_row + 1, table.column, 1, layout.n_items)
 
 
 def _rmse_of(ratings: Block, predictions: Block) -> str:
@@ -156,7 +163,4 @@ def _view(canvas: Canvas, source: Source) -> None:
     rating = source.ratings.rating
     ends = float(rating.min()), float(rating.max())
     canvas.scales.append(Scale(layout.predictions.range(), "stars", ends))
-    predictions = layout.predictions
-    right = Block(predictions.row, predictions.last_column + 1, layout.n_users, 1)
-    below = Block(predictions.last_row + 1, predictions.column, 1, layout.n_items)
-    canvas.scales += [Scale(right.range(), "error"), Scale(below.range(), "error")]
+    canvas.scales += [Scale(block.range(), "error") for block in _error_blocks(layout)]
