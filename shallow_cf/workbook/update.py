@@ -13,7 +13,7 @@ from shallow_cf._files import whole_file
 from shallow_cf.parameters import Parameters
 from shallow_cf.workbook.canvas import Canvas, Content
 from shallow_cf.workbook.layout import block_cells
-from shallow_cf.workbook.package import WorkbookError, check_package, sheet_names
+from shallow_cf.workbook.package import WorkbookError, sheet_names
 from shallow_cf.workbook.patch import patch_cells
 from shallow_cf.workbook.reader import SheetCells, WorkbookModel, read_cells
 from shallow_cf.workbook.redraw import FOLLOWING, redraw, redrawn_errors
@@ -77,7 +77,6 @@ def update_workbook(
     own = _model_results(model, parameters)
     unheld = dict.fromkeys(model.layout.parameter_cells(model.parameters), math.nan)
     _check_finite(model.sheet, unheld | numbers[model.sheet], own)
-    check_package(model.path)
     sheets = read_cells(model.path, [model.sheet, *FOLLOWING])
     if model.sheet not in sheets:
         raise WorkbookError(f"{model.path.name}: there is no sheet {model.sheet!r}")
