@@ -31,7 +31,7 @@ from openpyxl.workbook.defined_name import DefinedName
 import shallow_cf as scf
 from shallow_cf.workbook.layout import cell_address, cell_position
 from shallow_cf.workbook.package import one_line
-from shallow_cf.workbook.reader import read_all_models
+from shallow_cf.workbook.reader import read_all
 
 SHEET1 = "xl/worksheets/sheet1.xml"
 WORKBOOK = "xl/workbook.xml"
@@ -383,7 +383,7 @@ def test_many_sheets_of_one_far_row_are_refused(small_book):
         book.create_sheet().cell(1_048_576, 1, 1)
     book.save(small_book)
     assert scf.read_workbook(small_book).sheet == "dotprod"  # the others are not parsed
-    message = assert_cheap(lambda: read_all_models(small_book))
+    message = assert_cheap(lambda: read_all(small_book))
     assert "its sheets leave out 5,242,87" in message
 
 

@@ -30,7 +30,7 @@ from test_bad_workbooks import (
 import shallow_cf as scf
 from shallow_cf import cli
 from shallow_cf.workbook.layout import cell_address, cell_position
-from shallow_cf.workbook.reader import read_all_models
+from shallow_cf.workbook.reader import read_all
 
 # Where `written` has its blocks: see tests/test_bad_workbooks.py.
 NAMES = {False: "dotprod", True: "bias"}
@@ -562,7 +562,7 @@ def test_numbers_that_prove_nothing_are_no_model(plain_book):
     paste_values(plain_book, "[A-Z]")
     for address in ("B11", "B12", "B13", "B14"):
         set_cell(plain_book, address, "<c {r}><v>3</v></c>")
-    for read in (scf.read_workbook, read_all_models):
+    for read in (scf.read_workbook, read_all):
         with pytest.raises(scf.WorkbookError, match="no model found"):
             read(plain_book)
     with pytest.raises(scf.WorkbookError, match="no model found"):
@@ -604,12 +604,12 @@ def test_sheets_that_are_not_needed_are_not_parsed(tmp_path):
     scf.write_workbook(path, small_ratings(), *models, sheets=())
     edit(path, SHEET1, lambda xml: xml[:-300])  # dotprod; bias opens
     assert scf.read_workbook(path).sheet == "bias"
-    for read in (read_all_models, lambda path: scf.read_workbook(path, "dotprod")):
+    for read in (read_all, lambda path: scf.read_workbook(path, "dotprod")):
         with pytest.raises(scf.WorkbookError, match="damaged or not understood"):
             read(path)
 
 
-def test_sheets_without_a_model_are_parsed_once(tmp_path, monkeypatch):
+def test_sheets_are_parsed_once(tmp_path, monkeypatch):
     path = tmp_path / "b.xlsx"
     path.write_bytes(written(bias=False))
     book = openpyxl.load_workbook(path)
@@ -623,8 +623,10 @@ def test_sheets_without_a_model_are_parsed_once(tmp_path, monkeypatch):
     monkeypatch.setattr(
         scf.workbook.reader, "_cells", lambda sheet: asked.append(sheet.title) or cells(sheet)
     )
-    assert [model.sheet for model in read_all_models(path)] == ["dotprod"]
-    assert sorted(asked) == ["dotprod", "dotprod", "steps 0", "steps 1", "steps 2"]
+    models, _ = read_all(path, ["dotprod", "steps 1"])
+    assert [model.sheet for model in models] == ["dotprod"]
+    # Twice where stored results are needed as well.
+    assert sorted(asked) == ["dotprod", "dotprod", "steps 0", "steps 1", "steps 1", "steps 2"]
 
 
 # --- hostile, still -------------------------------------------------------------------------------

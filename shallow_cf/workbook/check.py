@@ -17,8 +17,7 @@ from shallow_cf.workbook.package import WorkbookError
 from shallow_cf.workbook.reader import (
     SheetCells,
     WorkbookModel,
-    read_all_models,
-    read_cells,
+    read_all,
     read_workbook,
 )
 from shallow_cf.workbook.redraw import FOLLOWING, redraw
@@ -87,9 +86,7 @@ def check_workbook(
         If there is no model, or results are not stored.
     """
     if sheet is ratings is factors is None:
-        models = read_all_models(path)
-        wanted = [*(model.sheet for model in models), *FOLLOWING]
-        sheets = read_cells(path, wanted, results=True)
+        models, sheets = read_all(path, FOLLOWING)
         checks = [check_model(model) for model in models]
         return checks + [it for model in models for it in _check_explaining(model, sheets)]
     return [check_model(read_workbook(path, sheet, ratings=ratings, factors=factors))]

@@ -161,12 +161,6 @@ def read_workbook(
     return others[0]
 
 
-def read_all_models(path: str | os.PathLike[str]) -> list[WorkbookModel]:
-    """The models of all sheets that hold one, as `read_workbook` reads them."""
-    with _Book(Path(path)) as book:
-        return _models(book, book.names)
-
-
 @dataclass(frozen=True)
 class SheetCells:
     """The cells of a sheet.
@@ -176,7 +170,7 @@ class SheetCells:
     formulas : dict
         (row, column) -> formula, as it stands in the file.
     values : dict
-        (row, column) -> number or text; of formulas their stored results, where asked for.
+        (row, column) -> number or text; of formulas their stored results, if they were read.
     """
 
     formulas: dict[Position, str]
@@ -187,17 +181,8 @@ class SheetCells:
         return self.values[block.row, block.column]
 
 
-def read_cells(
-    path: str | os.PathLike[str], sheets: Iterable[str], *, results: bool = False
-) -> dict[str, SheetCells]:
-    """The cells of those of the named sheets that the workbook has.
-
-    Parameters
-    ----------
-    path : path
-    sheets : iterable of str
-    results : bool
-        Whether the stored results of formulas are wanted as well.
+def read_cells(path: str | os.PathLike[str], sheets: Iterable[str]) -> dict[str, SheetCells]:
+    """The cells, without results, of those of the named sheets that the workbook has.
 
     Raises
     ------
@@ -205,11 +190,38 @@ def read_cells(
         If the workbook is damaged or not understood.
     """
     with _Book(Path(path)) as book:
-        read = book.with_results if results else book.grid
-        grids = {name: read(name) for name in sheets if name in book.names}
-    return {
-        name: SheetCells(dict(grid.formulas), dict(grid.values)) for name, grid in grids.items()
-    }
+        grids = [book.grid(name) for name in sheets if name in book.names]
+    return {grid.name: SheetCells(grid.formulas, grid.values) for grid in grids}
+
+
+def read_all(
+    path: str | os.PathLike[str], sheets: Iterable[str] = ()
+) -> tuple[list[WorkbookModel], dict[str, SheetCells]]:
+    """The models of all sheets that hold one, and what is in the cells of these and other sheets.
+
+    Parameters
+    ----------
+    path : path
+    sheets : iterable of str
+        The others, as far as the workbook has them.
+
+    Returns
+    -------
+    list of WorkbookModel
+        As `read_workbook` reads them.
+    dict of str to SheetCells
+        With stored results.
+
+    Raises
+    ------
+    WorkbookError
+        If the workbook is damaged or not understood, or there is no model.
+    """
+    with _Book(Path(path)) as book:
+        models = _models(book, book.names)
+        names = [*(model.sheet for model in models), *sheets]
+        grids = [book.with_results(name) for name in names if name in book.names]
+    return models, {grid.name: SheetCells(grid.formulas, grid.values) for grid in grids}
 
 
 def _told(book: _Book, sheet: str | None, given: Hints) -> WorkbookModel:
