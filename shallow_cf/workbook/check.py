@@ -20,7 +20,7 @@ from shallow_cf.workbook.reader import (
     read_all,
     read_workbook,
 )
-from shallow_cf.workbook.redraw import FOLLOWING, redraw
+from shallow_cf.workbook.redraw import FOLLOWING, redraw, source_of
 
 #: Largest difference that passes (stars): engines round their last digits differently.
 TOLERANCE = 1e-9
@@ -93,7 +93,7 @@ def check_workbook(
 
 
 def _check_explaining(model: WorkbookModel, sheets: Mapping[str, SheetCells]) -> list[SheetCheck]:
-    drawn, changed = redraw(model, model.parameters, sheets)
+    drawn, changed = redraw(source_of(model, model.parameters, sheets), sheets)
     checks = [_check_drawn(canvas, sheets[name]) for name, canvas in drawn.items()]
     return checks + [SheetCheck(name, 0, 0.0, "", True) for name in changed]
 

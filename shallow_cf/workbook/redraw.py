@@ -30,61 +30,13 @@ FOLLOWING: dict[str, Callable[[Source, Inputs], Canvas]] = {
 }
 
 
-def redraw(
-    model: WorkbookModel, parameters: Parameters, sheets: Mapping[str, SheetCells]
-) -> tuple[dict[str, Canvas], list[str]]:
-    """The sheets that explain a model, drawn with parameters.
-
-    Parameters
-    ----------
-    model : WorkbookModel
-    parameters : Parameters
-    sheets : mapping of str to SheetCells
-        The model's sheet and those of `FOLLOWING` that the workbook has.
-
-    Returns
-    -------
-    dict of str to Canvas
-        Those of them whose formulas are the ones that `write_workbook` wrote.
-    list of str
-        Those that somebody changed.
-    """
-    source = _source(model, parameters, sheets)
-    canvases: dict[str, Canvas] = {}
-    changed = []
-    for name, draw in FOLLOWING.items():
-        there = sheets.get(name)
-        if there is None or not _refers_to(there, source) or model.layout.loss is None:
-            continue
-        inputs = _inputs(source, name, there)
-        drawn = None if inputs is None else draw(source, inputs)
-        if drawn is None or not _is_drawn(there, drawn):
-            changed.append(name)
-        else:
-            canvases[name] = drawn
-    return canvases, changed
-
-
-def redrawn_errors(
-    model: WorkbookModel, parameters: Parameters, sheets: Mapping[str, SheetCells]
-) -> dict[str, Content]:
-    """Address -> error of a user or a movie, where it stands beside the predictions (stars)."""
-    if model.layout.loss is None:
-        return {}
-    drawn = Canvas(model.sheet)
-    crosstab.draw_errors(drawn, _source(model, parameters, sheets))
-    there = sheets[model.sheet].formulas
-    return {
-        address: result
-        for address, (formula, result) in drawn.results().items()
-        if there.get(cell_position(address)) == formula
-    }
-
-
-def _source(
+def source_of(
     model: WorkbookModel, parameters: Parameters, sheets: Mapping[str, SheetCells]
 ) -> Source:
-    """What our sheets would be drawn from; titles where `write_workbook` puts them."""
+    """What our sheets are drawn from: a model with parameters, which may be others than its own.
+
+    Titles are those that stand where `write_workbook` puts them.
+    """
     layout, values = model.layout, sheets[model.sheet].values
     above = (layout.item_bias or layout.item_factors).row - 1
     block = Block(above, layout.item_factors.column, 1, layout.n_items)
@@ -95,6 +47,52 @@ def _source(
         model.sheet, replace(layout, item_titles=block), model.ratings, parameters,
         model.solver_names, tuple(map(str, titles)),
     )  # fmt: skip
+
+
+def redraw(source: Source, sheets: Mapping[str, SheetCells]) -> tuple[dict[str, Canvas], list[str]]:
+    """The sheets that explain a model, drawn once more.
+
+    Parameters
+    ----------
+    source : Source
+        The model, see `source_of`.
+    sheets : mapping of str to SheetCells
+        The model's sheet and those of `FOLLOWING` that the workbook has.
+
+    Returns
+    -------
+    dict of str to Canvas
+        Those of them whose formulas are the ones that `write_workbook` wrote.
+    list of str
+        Those that somebody changed.
+    """
+    canvases: dict[str, Canvas] = {}
+    changed = []
+    for name, draw in FOLLOWING.items():
+        there = sheets.get(name)
+        if there is None or not _refers_to(there, source) or source.layout.loss is None:
+            continue
+        inputs = _inputs(source, name, there)
+        drawn = None if inputs is None else draw(source, inputs)
+        if drawn is None or not _is_drawn(there, drawn):
+            changed.append(name)
+        else:
+            canvases[name] = drawn
+    return canvases, changed
+
+
+def redrawn_errors(source: Source, sheets: Mapping[str, SheetCells]) -> dict[str, Content]:
+    """Address -> error of a user or a movie, where it stands beside the predictions (stars)."""
+    if source.layout.loss is None:
+        return {}
+    drawn = Canvas(source.sheet)
+    crosstab.draw_errors(drawn, source)
+    there = sheets[source.sheet].formulas
+    return {
+        address: result
+        for address, (formula, result) in drawn.results().items()
+        if there.get(cell_position(address)) == formula
+    }
 
 
 def _refers_to(there: SheetCells, source: Source) -> bool:

@@ -16,7 +16,7 @@ from shallow_cf.workbook.layout import block_cells
 from shallow_cf.workbook.package import WorkbookError, sheet_names
 from shallow_cf.workbook.patch import patch_cells
 from shallow_cf.workbook.reader import SheetCells, WorkbookModel, read_cells
-from shallow_cf.workbook.redraw import FOLLOWING, redraw, redrawn_errors
+from shallow_cf.workbook.redraw import FOLLOWING, redraw, redrawn_errors, source_of
 from shallow_cf.workbook.sheets import answer_report
 from shallow_cf.workbook.sheets.answer_report import Report
 
@@ -80,9 +80,10 @@ def update_workbook(
     sheets = read_cells(model.path, [model.sheet, *FOLLOWING])
     if model.sheet not in sheets:
         raise WorkbookError(f"{model.path.name}: there is no sheet {model.sheet!r}")
-    drawn, outdated = redraw(model, parameters, sheets)
+    source = source_of(model, parameters, sheets)
+    drawn, outdated = redraw(source, sheets)
     results = {name: _results(canvas) for name, canvas in drawn.items()}
-    results[model.sheet] = redrawn_errors(model, parameters, sheets) | own
+    results[model.sheet] = redrawn_errors(source, sheets) | own
     added = [answer_report.draw(reports, _report_name(model.path))] if reports else []
     with whole_file(path, overwrite=overwrite) as temporary:
         patch_cells(model.path, temporary, numbers, results, added)
