@@ -168,14 +168,15 @@ def _draft(
 ) -> tuple[io.BytesIO, dict[str, tuple[str, bytes]]]:
     """A workbook without cells, and for each sheet its extent and its cells."""
     book = openpyxl.Workbook()
-    book.remove(book.worksheets[0])
     book.properties.creator = "shallow_cf"
     add_styles(book)
+    ids = style_ids(book.worksheets[0])  # which a new workbook has, and ours does not
+    book.remove(book.worksheets[0])
     names = {source.sheet: source.solver_names for source in sources}
     cells = {}
     for canvas in canvases:
         sheet = _add_sheet(book, canvas)
-        cells[canvas.name] = (extent(canvas), sheet_data(canvas, style_ids(sheet)))
+        cells[canvas.name] = (extent(canvas), sheet_data(canvas, ids))
         if canvas.name in names:
             for key, text in names[canvas.name].items():
                 sheet.defined_names[key] = DefinedName(key, attr_text=text, hidden=True)
