@@ -20,7 +20,8 @@ from shallow_cf.workbook.reader import (
     read_all,
     read_workbook,
 )
-from shallow_cf.workbook.redraw import FOLLOWING, redraw, source_of
+from shallow_cf.workbook.redraw import redraw, source_of
+from shallow_cf.workbook.sheets import FOLLOWING
 
 #: Largest difference that passes (stars): engines round their last digits differently.
 TOLERANCE = 1e-9

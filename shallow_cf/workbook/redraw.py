@@ -6,7 +6,7 @@ sheet are those that we write, their results are those that we draw.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -16,18 +16,9 @@ from shallow_cf.parameters import Parameters
 from shallow_cf.workbook.canvas import Canvas, Content
 from shallow_cf.workbook.layout import Block, cell_position
 from shallow_cf.workbook.reader import SheetCells, WorkbookModel
-from shallow_cf.workbook.sheets import crosstab, embedding, factors, gradients, one_hot, sgd
+from shallow_cf.workbook.sheets import FOLLOWING, crosstab, factors, gradients, sgd
 from shallow_cf.workbook.sheets.inputs import Inputs
 from shallow_cf.workbook.sheets.source import Source
-
-#: The sheets whose results follow from the embeddings: name -> drawing.
-FOLLOWING: dict[str, Callable[[Source, Inputs], Canvas]] = {
-    "one_hot": lambda source, _: one_hot.draw(source),
-    "embedding": lambda source, _: embedding.draw(source),
-    "gradients": gradients.draw,
-    "sgd": sgd.draw,
-    "factors": factors.draw,
-}
 
 
 def source_of(

@@ -16,8 +16,8 @@ from shallow_cf.workbook.layout import block_cells
 from shallow_cf.workbook.package import WorkbookError, sheet_names
 from shallow_cf.workbook.patch import patch_cells
 from shallow_cf.workbook.reader import SheetCells, WorkbookModel, read_cells
-from shallow_cf.workbook.redraw import FOLLOWING, redraw, redrawn_errors, source_of
-from shallow_cf.workbook.sheets import answer_report
+from shallow_cf.workbook.redraw import redraw, redrawn_errors, source_of
+from shallow_cf.workbook.sheets import FOLLOWING, answer_report
 from shallow_cf.workbook.sheets.answer_report import Report
 
 _REPORT_SHEET = "answer_report"

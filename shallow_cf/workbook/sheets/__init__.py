@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 
 from shallow_cf.solvers.result import TraceRow
 from shallow_cf.workbook.canvas import Canvas
@@ -24,6 +25,14 @@ from shallow_cf.workbook.sheets.source import Source
 
 #: The sheets that explain a model, in the order of the tabs; those of the models come second.
 TEACHING_SHEETS = tuple(name for name in readme.SHEETS if name not in ("dotprod", "bias"))
+#: Those of them whose results follow from a model's embeddings: name -> drawing.
+FOLLOWING: dict[str, Callable[[Source, Inputs], Canvas]] = {
+    "one_hot": lambda source, _: one_hot.draw(source),
+    "embedding": lambda source, _: embedding.draw(source),
+    "gradients": gradients.draw,
+    "sgd": sgd.draw,
+    "factors": factors.draw,
+}
 #: Users and items up to which they are drawn unasked.
 TEACHING_SIZE = 30
 
@@ -44,18 +53,17 @@ def draw_book(
     first, last = sources[0], sources[-1]
     models = [crosstab.draw(source) for source in sources]
     makers: dict[str, Callable[[], Canvas]] = {
-        "one_hot": lambda: one_hot.draw(first),
-        "embedding": lambda: embedding.draw(first),
-        "gradients": lambda: gradients.draw(first, inputs),
-        "sgd": lambda: sgd.draw(first, inputs),
+        name: partial(draw, last if name == "factors" else first, inputs)
+        for name, draw in FOLLOWING.items()
+    }
+    makers |= {
         "history": lambda: history.draw(runs),
-        "factors": lambda: factors.draw(last, inputs),
         "word_emb": lambda: word_emb.draw(inputs),
         "answer_report": lambda: answer_report.draw(reports),
     }
     without = {"history": not any(runs.values()), "answer_report": not reports}
     names = {name for name in wanted if not without.get(name)}
-    explaining = [make() for name, make in makers.items() if name in names]
+    explaining = [makers[name]() for name in TEACHING_SHEETS if name in makers and name in names]
     if "readme" not in names:
         return [*models, *explaining]
     tabs = ["readme", *(canvas.name for canvas in (*models, *explaining))]
