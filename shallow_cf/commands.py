@@ -235,9 +235,9 @@ def run_solve(args: Args) -> Outcome:
             book.ratings, book.parameters, options, callback, args.seed
         )
     is_solved = result.code not in WITHOUT_SOLUTION
+    answer = answer_report(book.ratings, result, options, layout=book.layout, sheet=book.sheet)
     outdated: list[str] = []
     if is_solved:
-        answer = answer_report(book.ratings, result, options, layout=book.layout, sheet=book.sheet)
         outdated = update_workbook(
             book,
             result.parameters,
@@ -245,7 +245,7 @@ def run_solve(args: Args) -> Outcome:
             overwrite=args.in_place or args.force,
             reports=[answer],
         )
-    reports = _reports(book, result, options) if args.report else []
+    reports = [answer, *_further_reports(book, result, options)] if args.report else []
     data = {
         "sheet": book.sheet,
         "method": args.method,
@@ -449,8 +449,9 @@ def _outdated_notes(sheets: list[str]) -> list[str]:
     ]
 
 
-def _reports(book: WorkbookModel, result: SolverResult, options: Any) -> list[Report]:
-    makers = (answer_report, sensitivity_report, limits_report)
+def _further_reports(book: WorkbookModel, result: SolverResult, options: Any) -> list[Report]:
+    """Solver's reports besides the first."""
+    makers = (sensitivity_report, limits_report)
     return [
         make(book.ratings, result, options, layout=book.layout, sheet=book.sheet) for make in makers
     ]
