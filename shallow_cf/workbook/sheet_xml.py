@@ -14,10 +14,10 @@ from xml.sax.saxutils import escape
 
 from shallow_cf.workbook.canvas import Canvas, Cell, Content
 from shallow_cf.workbook.layout import Block, cell_address, column_letters
+from shallow_cf.workbook.package import MAIN
 
 #: What Excel would take for an escaped character, such as _x0041_ for A.
 _LIKE_AN_ESCAPE = re.compile(r"_(?=x[0-9A-Fa-f]{4}_)")
-_MAIN = "http://schemas.openxmlformats.org/spreadsheetml/2006/main"
 #: What a spreadsheet shows for a number that is too large.
 _OVERFLOW = "#NUM!"
 
@@ -47,7 +47,7 @@ def worksheet(canvas: Canvas, style_ids: Mapping[str, int]) -> bytes:
     )
     head = (
         '<?xml version="1.0" encoding="UTF-8" standalone="yes"?>\n'
-        f'<worksheet xmlns="{_MAIN}"><dimension ref="{extent(canvas)}"/><cols>{columns}</cols>'
+        f'<worksheet xmlns="{MAIN}"><dimension ref="{extent(canvas)}"/><cols>{columns}</cols>'
     )
     return head.encode() + sheet_data(canvas, style_ids) + b"</worksheet>"
 
