@@ -6,14 +6,13 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from shallow_cf.workbook.layout import Block, cell_position, column_letters
+from shallow_cf.workbook.layout import MAX_COLUMNS, MAX_ROWS, Block, cell_position, column_letters
 from shallow_cf.workbook.package import WorkbookError
 
 Position = tuple[int, int]
 
 CELL = r"[A-Z]{1,3}[1-9]\d*"
 RANGE = rf"{CELL}(?::{CELL})?"
-_LAST_ROW, _LAST_COLUMN = 1_048_576, 16_384
 
 
 @dataclass(frozen=True)
@@ -87,10 +86,10 @@ def given_range(name: str, text: str) -> Block:
     if not re.fullmatch(RANGE, area):
         raise WorkbookError(f"`{name}`: {text!r} is not a range such as H2:V16")
     found = block_of(area)
-    if found.last_row > _LAST_ROW or found.last_column > _LAST_COLUMN:
+    if found.last_row > MAX_ROWS or found.last_column > MAX_COLUMNS:
         raise WorkbookError(
             f"`{name}`: {text!r} is not on a sheet, whose last cell is "
-            f"{column_letters(_LAST_COLUMN)}{_LAST_ROW}"
+            f"{column_letters(MAX_COLUMNS)}{MAX_ROWS}"
         )
     return found
 

@@ -19,7 +19,7 @@ from shallow_cf.ratings import Ratings
 
 #: Limits of the Solver and of the grid that come with Excel.
 MAX_VARIABLE_CELLS = 200
-_MAX_ROWS, _MAX_COLUMNS = 1_048_576, 16_384
+MAX_ROWS, MAX_COLUMNS = 1_048_576, 16_384
 #: More predictions than anybody looks at; a workbook of them takes minutes to open.
 MAX_PREDICTIONS = 1_000_000
 #: Whole numbers up to here are exact in a cell; spreadsheets compute in doubles.
@@ -279,11 +279,11 @@ def published_layout(
         item_titles=Block(item_top - 1, first_item, 1, n_items) if titles else None,
     )
     last_row, last_column = header + n_users + 20, first_item + n_items
-    too_large = last_row > _MAX_ROWS or last_column > _MAX_COLUMNS
+    too_large = last_row > MAX_ROWS or last_column > MAX_COLUMNS
     if too_large or n_users * n_items > MAX_PREDICTIONS:
         raise ValueError(
             f"{n_users} users x {n_items} items with {n_factors} factors are too many for a "
-            f"worksheet (at most {_MAX_COLUMNS:,} columns and {MAX_PREDICTIONS:,} predictions): "
+            f"worksheet (at most {MAX_COLUMNS:,} columns and {MAX_PREDICTIONS:,} predictions): "
             "ask for fewer users or items"
         )
     return layout

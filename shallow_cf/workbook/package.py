@@ -17,7 +17,7 @@ from xml.parsers import expat
 from defusedxml import DefusedXmlException, EntitiesForbidden
 from defusedxml import ElementTree as SafeElementTree
 
-from shallow_cf.workbook.layout import cell_address, column_number
+from shallow_cf.workbook.layout import MAX_COLUMNS, MAX_ROWS, cell_address, column_number
 
 _OLE_MAGIC = b"\xd0\xcf\x11\xe0"
 WORKBOOK_PART = "xl/workbook.xml"
@@ -42,10 +42,8 @@ _MAX_SIZES = {
 }
 #: Tags in the table of texts, four a text: what counts there is their number, not their length.
 _MAX_TAGS = 400_000
-#: An Excel sheet has no more.
-_MAX_ROWS, _MAX_COLUMNS = 1_048_576, 16_384
 #: Rows left out, all sheets together; each is counted by itself.
-_MAX_GAPS = 4 * _MAX_ROWS
+_MAX_GAPS = 4 * MAX_ROWS
 _ADDRESS = re.compile(r"([A-Z]{1,3})([1-9]\d{0,6})", re.ASCII)
 
 
@@ -247,10 +245,10 @@ class _SheetCheck:
 
     def _start_row(self, number: str | None) -> None:
         row = self._row + 1 if number is None else _whole(number)
-        if not self._row < row <= _MAX_ROWS:
+        if not self._row < row <= MAX_ROWS:
             raise WorkbookError(
                 f"sheet {self._sheet!r}: row {_short(number)} after row {self._row}, rows must "
-                f"stand in their order up to {_MAX_ROWS}"
+                f"stand in their order up to {MAX_ROWS}"
             )
         self._gaps += row - self._row - 1
         self._row, self._column = row, 0
@@ -261,7 +259,7 @@ class _SheetCheck:
         if address:
             match = _ADDRESS.fullmatch(address)
             row, column = (int(match[2]), column_number(match[1])) if match else (0, 0)
-        if row != self._row or not self._column < column <= _MAX_COLUMNS:
+        if row != self._row or not self._column < column <= MAX_COLUMNS:
             raise WorkbookError(
                 f"sheet {self._sheet!r}, row {self._row}: cell {_short(address)} after column "
                 f"{self._column}, cells must stand in their row and in their order"
