@@ -14,10 +14,8 @@ from typing import NamedTuple
 
 from shallow_cf.workbook.hints import CELL as _CELL
 from shallow_cf.workbook.hints import RANGE as _RANGE
-from shallow_cf.workbook.hints import Position, block_of, corners, reference_cells
+from shallow_cf.workbook.hints import Position, block_of, corners
 from shallow_cf.workbook.layout import Block, ObjectiveFormula, cell_position
-
-__all__ = ["Objective", "Relative", "objectives", "plain", "prediction", "reference_cells"]
 
 _PRODUCT = rf"MMULT\((?P<p_u>{_RANGE}),(?P<q_i>{_RANGE})\)"
 _SUM = rf"(?P<first>(?:{_CELL}\+)*){_PRODUCT}(?P<last>(?:\+{_CELL})*)"  # biases on either side

@@ -15,7 +15,7 @@ import numpy as np
 from shallow_cf.parameters import FloatArray
 from shallow_cf.ratings import Ratings
 from shallow_cf.solvers.options import Constraint, SolverOptions, fitted
-from shallow_cf.workbook.formulas import reference_cells
+from shallow_cf.workbook.hints import reference_cells
 from shallow_cf.workbook.layout import MAX_VARIABLE_CELLS, Block, Layout
 
 _NO_LIMIT = "2147483647"

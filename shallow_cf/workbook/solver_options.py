@@ -11,7 +11,7 @@ import numpy as np
 
 from shallow_cf.parameters import FloatArray
 from shallow_cf.solvers.options import Constraint, SolverOptions
-from shallow_cf.workbook.formulas import reference_cells
+from shallow_cf.workbook.hints import reference_cells
 from shallow_cf.workbook.layout import Block, Layout
 from shallow_cf.workbook.package import WorkbookError
 from shallow_cf.workbook.reader import WorkbookModel
