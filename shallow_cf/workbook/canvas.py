@@ -161,10 +161,10 @@ class Canvas:
                 shown = None if value != value else value
                 self.cells[block.row + r, block.column + c] = Cell(shown, style)
 
-    def lines(self, row: int, column: int, texts: Iterable[str], style: str = "text") -> int:
+    def lines(self, row: int, column: int, texts: Iterable[str]) -> int:
         """Write texts one below the other; the row after the last."""
         for text in texts:
-            self.put(row, column, text, style)
+            self.put(row, column, text)
             row += 1
         return row
 

@@ -14,9 +14,9 @@ FIRST = HEADER + 1
 _LOSS = Block(4, 2)
 
 
-def side_by_side(n_rows: int, n_columns: Sequence[int], first_column: int = 1) -> list[Block]:
-    """Blocks of so many columns each, one right of the other, below the header."""
-    blocks, column = [], first_column
+def side_by_side(n_rows: int, n_columns: Sequence[int]) -> list[Block]:
+    """Blocks of so many columns each, one right of the other from A, below the header."""
+    blocks, column = [], 1
     for width in n_columns:
         blocks.append(Block(FIRST, column, n_rows, width))
         column += width
