@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from numbers import Integral, Real
 from typing import Any
 
@@ -64,3 +65,21 @@ def check_choice(name: str, value: Any, choices: tuple[str, ...]) -> str:
     if value not in choices:
         raise ValueError(f"`{name}` must be one of {', '.join(choices)}, got {value!r}")
     return str(value)
+
+
+def shown(value: Any) -> str:
+    """A value as Python writes it, without NumPy's wrapping: inf, not np.float64(inf)."""
+    if isinstance(value, np.datetime64):
+        return str(value.item())
+    return _cut(repr(value.item() if isinstance(value, np.generic) else value))
+
+
+def listed(names: Iterable[object], most: int = 12) -> str:
+    """Names in one short line, for error messages."""
+    texts = [_cut(" ".join(str(name).split())) or "''" for name in names]
+    more = f" and {len(texts) - most} more" if len(texts) > most else ""
+    return ", ".join(texts[:most]) + more if texts else "no columns"
+
+
+def _cut(text: str, length: int = 60) -> str:
+    return text if len(text) <= length else text[: length - 3] + "..."

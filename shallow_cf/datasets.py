@@ -18,14 +18,17 @@ from typing import Any, Literal
 import numpy as np
 import pandas as pd
 
-from shallow_cf._checks import check_choice
-from shallow_cf.ratings import DUPLICATES, Ratings, from_columns, index_ids, listed
+from shallow_cf._checks import check_choice, listed
+from shallow_cf._columns import as_seconds
+from shallow_cf._ids import index_ids
+from shallow_cf.ratings import DUPLICATES, Ratings, from_columns
 
 #: Column names that are understood without being told; case and punctuation do not matter.
 _KNOWN_NAMES = {
     "user": ("userId", "user", "uid"),
     "item": ("movieId", "itemId", "movie", "item", "iid"),
     "rating": ("rating", "stars"),
+    "timestamp": ("timestamp",),
     "id": ("movieId", "itemId", "movie", "item", "iid", "id"),
     "title": ("title", "movieTitle", "itemTitle", "movieName", "itemName", "name"),
 }
@@ -64,6 +67,7 @@ def read_ratings(
     user: str | None = None,
     item: str | None = None,
     rating: str | None = None,
+    timestamp: str | None = None,
     duplicates: str = "error",
 ) -> Ratings:
     """Read ratings from a text file, a rating a line.
@@ -81,8 +85,13 @@ def read_ratings(
     user, item, rating : str, optional
         Names of the columns, where they are not the usual ones (userId, movieId,
         rating and their like).
+    timestamp : str, optional
+        Name of the column that says when: whole seconds since 1970, or dates as
+        2016-12-31 or 2016-12-31 23:59:58. A column of the usual name (timestamp), or the
+        fourth without header, is taken unasked if there is a time in every row.
     duplicates : {"error", "mean", "last"}
-        What to do when a user rated an item more than once.
+        What to do when a user rated an item more than once. The mean has the latest of
+        their timestamps.
 
     Returns
     -------
@@ -94,27 +103,30 @@ def read_ratings(
         If there is no such file.
     ValueError
         If a column is missing (listing those found), a rating is not a finite number,
-        an id is missing, a pair stands twice or a line has too many fields; errors name
-        the line.
+        an id is missing, a named timestamp is no time, a pair stands twice or a line has
+        too many fields; errors name the line.
     """
     check_choice("duplicates", duplicates, DUPLICATES)
     text = _read_text(path)
     columns = _find_columns(text, {"user": user, "item": item, "rating": rating})
+    columns |= _find_timestamp(text, timestamp)
     frame = _parse(text)[list(columns.values())].set_axis(list(columns), axis="columns")
-    frame = frame.dropna(how="all")
+    frame = frame.dropna(how="all", subset=["user", "item", "rating"])
     if frame.empty:
         raise ValueError(f"{text.name} has a header but no ratings")
     _keep_leading_zeros(frame, {name: columns[name] for name in ("user", "item")}, text)
     if text.separator != "," and not pd.api.types.is_numeric_dtype(frame["rating"]):
         # Where a comma is no separator it is the decimal sign, as in Europe's Excel.
         frame["rating"] = frame["rating"].str.replace(_DECIMAL_COMMA, r"\1.\2", regex=True)
-    return from_columns(
-        frame["user"],
-        frame["item"],
-        frame["rating"],
-        duplicates,
-        lambda k: f"{text.name} line {_line_of(text, int(frame.index[k]))}: ",
-    )
+
+    def place(k: int) -> str:
+        return f"{text.name} line {_line_of(text, int(frame.index[k]))}: "
+
+    when = frame.get("timestamp")
+    if when is not None and timestamp is None and not _are_times(when):
+        when = None
+    triplets = frame["user"], frame["item"], frame["rating"]
+    return from_columns(*triplets, when, duplicates=duplicates, place=place)
 
 
 def read_titles(
@@ -312,6 +324,24 @@ def _find_column(text: _Text, role: str, told: str | None) -> int:
     raise ValueError(
         f"{text.name} line {text.line}: column {column} is missing; found: {listed(text.fields)}"
     )
+
+
+def _find_timestamp(text: _Text, told: str | None) -> dict[str, int]:
+    """Where the column of times stands, if there is one: named, or as MovieLens has it."""
+    if told is not None:
+        return _find_columns(text, {"timestamp": told})
+    if not text.has_header:
+        return {"timestamp": 3} if len(text.fields) > 3 else {}
+    usual = [_plain(field) in _KNOWN_NAMES["timestamp"] for field in text.fields]
+    return {"timestamp": usual.index(True)} if any(usual) else {}
+
+
+def _are_times(column: pd.Series[Any]) -> bool:
+    try:
+        as_seconds(column, str)
+    except ValueError:
+        return False
+    return True
 
 
 def _plain(name: str) -> str:

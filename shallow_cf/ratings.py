@@ -7,17 +7,19 @@ are ours, in the order of the ids.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
-from decimal import Decimal
-from numbers import Real
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from shallow_cf._checks import check_choice, check_int
+from shallow_cf._checks import check_choice, check_int, listed, shown
+from shallow_cf._columns import as_seconds, as_stars
+from shallow_cf._ids import as_ids as as_ids
+from shallow_cf._ids import clean_ids, index_ids
+from shallow_cf._ids import index_of as index_of
 
 DUPLICATES = ("error", "mean", "last")
 
@@ -31,14 +33,16 @@ class Ratings:
 
     Parameters
     ----------
-    user_ids : (n_users,) array of int or str
+    user_ids : (n_users,) array of int, datetime64 or str
         Ids of the users; a user without ratings may be among them.
-    item_ids : (n_items,) array of int or str
+    item_ids : (n_items,) array of int, datetime64 or str
         Ids of the items.
     user_idx, item_idx : (n_ratings,) array of int
         Which user rated which item, as indices into the ids.
     rating : (n_ratings,) array of float
         Stars.
+    timestamp : (n_ratings,) array of int, optional
+        When each rating was given, in seconds since 1970.
 
     Raises
     ------
@@ -46,7 +50,7 @@ class Ratings:
         If the arrays do not fit together, an id or a pair stands twice, or a rating
         is not finite.
     TypeError
-        If the indices are not whole numbers.
+        If the indices or the timestamps are not whole numbers.
     """
 
     user_ids: npt.NDArray[Any]
@@ -54,6 +58,7 @@ class Ratings:
     user_idx: npt.NDArray[np.intp]
     item_idx: npt.NDArray[np.intp]
     rating: npt.NDArray[np.float64]
+    timestamp: npt.NDArray[np.int64] | None = None
 
     def __post_init__(self) -> None:
         # Ids are copied (and the rest is sorted into new arrays), so that freezing them
@@ -72,7 +77,7 @@ class Ratings:
         twice = np.flatnonzero(np.diff(pair[order]) == 0)
         if twice.size:
             k = order[twice[0]]
-            user, item = _shown(user_ids[u[k]]), _shown(item_ids[i[k]])
+            user, item = shown(user_ids[u[k]]), shown(item_ids[i[k]])
             raise ValueError(f"user {user} rated item {item} more than once")
         values = {
             "user_ids": user_ids,
@@ -81,6 +86,8 @@ class Ratings:
             "item_idx": i[order],
             "rating": r[order],
         }
+        if self.timestamp is not None:
+            values["timestamp"] = _checked_timestamp(self.timestamp, r.shape)[order]
         for name, array in values.items():
             array.setflags(write=False)
             object.__setattr__(self, name, array)
@@ -107,10 +114,10 @@ class Ratings:
         return f"Ratings({self.n_users} users x {self.n_items} items, {self.n_ratings} ratings)"
 
     def equals(self, other: Ratings) -> bool:
-        """Whether ids, their order and every rating are equal."""
+        """Whether ids, their order, every rating and every timestamp are equal."""
         return all(
             np.array_equal(getattr(self, name), getattr(other, name))
-            for name in ("user_ids", "item_ids", "user_idx", "item_idx", "rating")
+            for name in ("user_ids", "item_ids", "user_idx", "item_idx", "rating", "timestamp")
         )
 
     @classmethod
@@ -121,6 +128,7 @@ class Ratings:
         item: str = "item_id",
         rating: str = "rating",
         duplicates: str = "error",
+        timestamp: str | None = None,
     ) -> Ratings:
         """Make ratings from a table with one rating a row.
 
@@ -131,7 +139,11 @@ class Ratings:
         user, item, rating : str
             Names of the columns with user ids, item ids and stars.
         duplicates : {"error", "mean", "last"}
-            What to do when a user rated an item more than once.
+            What to do when a user rated an item more than once. The mean has the latest
+            of their timestamps.
+        timestamp : str, optional
+            Name of the column that says when: whole seconds since 1970, or dates (UTC
+            where they name no zone). Without a name the ratings have no timestamps.
 
         Returns
         -------
@@ -141,9 +153,9 @@ class Ratings:
         Raises
         ------
         ValueError
-            If a column is missing, an id is missing, a rating is not a finite number,
-            or a pair stands twice (with ``duplicates="error"``). "row 3" in a message
-            is ``frame.iloc[3]``.
+            If a column is missing, an id is missing, a rating is not a finite number, a
+            timestamp is no time, or a pair stands twice (with ``duplicates="error"``).
+            "row 3" in a message is ``frame.iloc[3]``.
 
         Examples
         --------
@@ -153,15 +165,15 @@ class Ratings:
         Ratings(2 users x 2 items, 3 ratings)
         """
         _check_frame("frame", frame)
-        for name in (user, item, rating):
+        names = [user, item, rating] + ([] if timestamp is None else [timestamp])
+        for name in names:
             count = list(frame.columns).count(name)
             if count == 0:
                 raise ValueError(f"column {name!r} is missing; found: {listed(frame.columns)}")
             if count > 1:
                 raise ValueError(f"column {name!r} must be there once, found {count} of that name")
-        return from_columns(
-            frame[user], frame[item], frame[rating], duplicates, lambda k: f"row {k}: "
-        )
+        columns = (frame[name] for name in names)
+        return from_columns(*columns, duplicates=duplicates, place=_row)
 
     @classmethod
     def from_crosstab(cls, table: pd.DataFrame) -> Ratings:
@@ -183,16 +195,16 @@ class Ratings:
         for name, labels in (("user ids down", table.index), ("item ids across", table.columns)):
             if labels.nlevels > 1:
                 raise ValueError(f"`table` must have one level of {name}, got {labels.nlevels}")
-        user_ids = _ids(np.asarray(table.index), "user id", lambda k: f"row {k}: ")
-        item_ids = _ids(np.asarray(table.columns), "item id", lambda k: f"column {k}: ")
+        user_ids = clean_ids(np.asarray(table.index), "user id", _row)
+        item_ids = clean_ids(np.asarray(table.columns), "item id", lambda k: f"column {k}: ")
         user_idx, item_idx = np.nonzero(~table.isna().to_numpy(bool))
         cells = table.astype(object).to_numpy()
 
         def place(k: int) -> str:
             user, item = user_ids[user_idx[k]], item_ids[item_idx[k]]
-            return f"user {_shown(user)}, item {_shown(item)}: "
+            return f"user {shown(user)}, item {shown(item)}: "
 
-        rating = _stars(pd.Series(cells[user_idx, item_idx], dtype=object), place)
+        rating = as_stars(pd.Series(cells[user_idx, item_idx], dtype=object), place)
         return cls(user_ids, item_ids, user_idx, item_idx, rating)
 
     def to_crosstab(self) -> pd.DataFrame:
@@ -212,13 +224,47 @@ class Ratings:
         )
 
     def to_frame(self) -> pd.DataFrame:
-        """One row a rating: ``user_id``, ``item_id``, ``rating`` (stars)."""
-        return pd.DataFrame(
-            {
-                "user_id": self.user_ids[self.user_idx],
-                "item_id": self.item_ids[self.item_idx],
-                "rating": self.rating,
-            }
+        """One row a rating: ``user_id``, ``item_id``, ``rating`` (stars).
+
+        And ``timestamp`` (seconds since 1970) where there are timestamps.
+        """
+        columns = {
+            "user_id": self.user_ids[self.user_idx],
+            "item_id": self.item_ids[self.item_idx],
+            "rating": self.rating,
+        }
+        if self.timestamp is not None:
+            columns["timestamp"] = self.timestamp
+        return pd.DataFrame(columns)
+
+    def subset(self, index: npt.ArrayLike) -> Ratings:
+        """The ratings at some positions; all ids are kept, so indices mean the same.
+
+        Parameters
+        ----------
+        index : array of int or (n_ratings,) array of bool
+            Positions in the order of the triplets, each at most once, or which to keep.
+
+        Raises
+        ------
+        ValueError
+            If a position is out of range or there twice, or nothing is left.
+
+        Examples
+        --------
+        >>> import shallow_cf as scf
+        >>> ratings = scf.load_crosstab()
+        >>> ratings.subset(ratings.rating == 5)
+        Ratings(15 users x 15 items, 66 ratings)
+        """
+        kept = _positions(index, self.n_ratings)
+        return Ratings(
+            self.user_ids,
+            self.item_ids,
+            self.user_idx[kept],
+            self.item_idx[kept],
+            self.rating[kept],
+            None if self.timestamp is None else self.timestamp[kept],
         )
 
     def top(self, n_users: int | None = None, n_items: int | None = None) -> Ratings:
@@ -248,54 +294,26 @@ class Ratings:
                 f"the top {len(users)} users rated none of the top {len(items)} items; "
                 "ask for more of either"
             )
-        return Ratings(
-            self.user_ids[users], self.item_ids[items], u[kept], i[kept], self.rating[kept]
-        )
-
-
-def as_ids(ids: npt.ArrayLike) -> npt.NDArray[Any]:
-    """A copy of ids as int64 or as str; ValueError for anything else."""
-    array = np.asarray(ids)
-    if array.dtype.kind in "iu" and np.array_equal(array, array.astype(np.int64)):
-        return array.astype(np.int64)
-    if array.dtype.kind in "UT" or all(isinstance(value, str) for value in array.ravel()):
-        return array.astype(np.str_)  # never Python objects, which could not be saved safely
-    raise ValueError(
-        f"ids must be whole numbers of 64 bits or texts, got {_shown(array.ravel()[:3].tolist())}"
-    )
-
-
-def index_of(ids: npt.NDArray[Any], wanted: npt.ArrayLike, kind: str) -> npt.NDArray[np.intp]:
-    """Indices of the wanted ids, in the shape of `wanted`.
-
-    Raises
-    ------
-    ValueError
-        Naming the first id that is not among `ids`; `kind` says what they are.
-    """
-    asked = np.asarray(wanted)
-    found = np.asarray(pd.Index(ids).get_indexer(pd.Index(asked.ravel())), np.intp)
-    if (found < 0).any():
-        unknown = asked.ravel()[found < 0][0]
-        raise ValueError(
-            f"{kind} id {_shown(unknown)} is not among the {len(ids)} known {kind}s, "
-            f"such as {_shown(ids[0])}"
-        )
-    return found.reshape(asked.shape)
+        few = self.subset(kept)
+        ids = self.user_ids[users], self.item_ids[items]
+        return Ratings(*ids, u[kept], i[kept], few.rating, few.timestamp)
 
 
 def from_columns(
     user: pd.Series[Any],
     item: pd.Series[Any],
     rating: pd.Series[Any],
+    timestamp: pd.Series[Any] | None = None,
+    *,
     duplicates: str,
     place: Callable[[int], str],
 ) -> Ratings:
-    """Make ratings from three columns; `place` names a row (by position) in error messages."""
+    """Make ratings from columns; `place` names a row (by position) in error messages."""
     check_choice("duplicates", duplicates, DUPLICATES)
     if len(rating) == 0:
         raise ValueError("there are no ratings")
-    stars = _stars(rating, place)
+    stars = as_stars(rating, place)
+    seconds = None if timestamp is None else as_seconds(timestamp, place)
     user_ids, u = index_ids(user, "user id", place)
     item_ids, i = index_ids(item, "item id", place)
     pair = u * len(item_ids) + i
@@ -305,22 +323,17 @@ def from_columns(
     if duplicates == "error" and len(first) < len(pair):
         k = int(np.delete(order, first).min())
         raise ValueError(
-            f"{place(k)}user {_shown(user_ids[u[k]])} rated item {_shown(item_ids[i[k]])} "
+            f"{place(k)}user {shown(user_ids[u[k]])} rated item {shown(item_ids[i[k]])} "
             "more than once; duplicates='mean' or 'last' accepts that"
         )
+    last = order[first + count - 1]
     if duplicates == "mean":
         stars = np.add.reduceat(stars[order], first) / count
+        seconds = None if seconds is None else np.maximum.reduceat(seconds[order], first)
     else:
-        stars = stars[order[first + count - 1]]
-    kept = order[first]
-    return Ratings(user_ids, item_ids, u[kept], i[kept], stars)
-
-
-def listed(names: Iterable[object], most: int = 12) -> str:
-    """Names in one short line, for error messages."""
-    texts = [_cut(" ".join(str(name).split())) or "''" for name in names]
-    more = f" and {len(texts) - most} more" if len(texts) > most else ""
-    return ", ".join(texts[:most]) + more if texts else "no columns"
+        stars = stars[last]
+        seconds = None if seconds is None else seconds[last]
+    return Ratings(user_ids, item_ids, u[last], i[last], stars, seconds)
 
 
 def check_ratings(value: object) -> None:
@@ -356,6 +369,42 @@ def _check_shapes(
         raise ValueError("there are no ratings")
 
 
+def _checked_timestamp(value: npt.ArrayLike, shape: tuple[int, ...]) -> npt.NDArray[np.int64]:
+    timestamp = np.asarray(value)
+    if not np.issubdtype(timestamp.dtype, np.integer):
+        raise TypeError(
+            f"`timestamp` must be whole numbers, seconds since 1970, got {timestamp.dtype}"
+        )
+    if timestamp.shape != shape:
+        raise ValueError(f"`timestamp` must have shape {shape}, got {timestamp.shape}")
+    return timestamp.astype(np.int64)
+
+
+def _positions(index: npt.ArrayLike, n: int) -> npt.NDArray[np.intp]:
+    """Positions among `n` from positions or from a mask."""
+    positions = np.asarray(index)
+    if positions.dtype == bool:
+        if positions.shape != (n,):
+            raise ValueError(f"`index` must have shape ({n},), got {positions.shape}")
+        return np.flatnonzero(positions)
+    if positions.size == 0:
+        return np.empty(0, np.intp)
+    if not np.issubdtype(positions.dtype, np.integer) or positions.ndim != 1:
+        raise ValueError(
+            "`index` must be a vector of whole numbers or of True and False, "
+            f"got {positions.dtype} of shape {positions.shape}"
+        )
+    outside = positions[(positions < 0) | (positions >= n)]
+    if outside.size:
+        raise ValueError(f"`index` must be >= 0 and < {n}, got {outside[0]}")
+    return positions.astype(np.intp)
+
+
+def _row(k: int) -> str:
+    """A place in a table, for error messages."""
+    return f"row {k}: "
+
+
 def _check_ids(kind: str, ids: npt.NDArray[Any], idx: npt.NDArray[Any]) -> None:
     """Check that ids differ and that indices are whole numbers that point at them."""
     if not np.issubdtype(idx.dtype, np.integer):
@@ -365,65 +414,8 @@ def _check_ids(kind: str, ids: npt.NDArray[Any], idx: npt.NDArray[Any]) -> None:
         raise ValueError(f"`{kind}_idx` must be >= 0 and < {len(ids)}, got {outside[0]}")
     values, count = np.unique(ids, return_counts=True)
     if len(values) < len(ids):
-        twice = _shown(values[count > 1][0])
+        twice = shown(values[count > 1][0])
         raise ValueError(f"{kind} ids must differ, but {twice} is there more than once")
-
-
-def _stars(column: pd.Series[Any], place: Callable[[int], str]) -> npt.NDArray[np.float64]:
-    """Check and convert a column of stars."""
-    if pd.api.types.is_integer_dtype(column) or pd.api.types.is_float_dtype(column):
-        stars = column.to_numpy(np.float64, na_value=np.nan)
-    else:
-        # True, False and dates become numbers in pandas too, but they are nobody's stars.
-        numbers = [v if _may_be_stars(v) else None for v in column]
-        stars = np.asarray(pd.to_numeric(pd.Series(numbers), errors="coerce"), dtype=np.float64)
-    bad = np.flatnonzero(~np.isfinite(stars))
-    if bad.size:
-        k = int(bad[0])
-        got = column.iloc[k]
-        shown = "a blank" if pd.api.types.is_scalar(got) and pd.isna(got) else _shown(got)
-        raise ValueError(f"{place(k)}rating must be a finite number, got {shown}")
-    return stars
-
-
-def _may_be_stars(value: object) -> bool:
-    return isinstance(value, str | Real | Decimal) and not isinstance(value, bool)
-
-
-def _shown(value: Any) -> str:
-    """A value as Python writes it, without NumPy's wrapping: inf, not np.float64(inf)."""
-    return _cut(repr(value.item() if isinstance(value, np.generic) else value))
-
-
-def _cut(text: str, length: int = 60) -> str:
-    return text if len(text) <= length else text[: length - 3] + "..."
-
-
-def index_ids(
-    column: pd.Series[Any], name: str, place: Callable[[int], str]
-) -> tuple[npt.NDArray[Any], npt.NDArray[np.intp]]:
-    """The different ids of a column, ascending, and each row's index among them."""
-    code, values = pd.factorize(column, use_na_sentinel=False)
-    ids = _ids(np.asarray(values), name, lambda k: place(int(np.argmax(code == k))))
-    ids, position = np.unique(ids, return_inverse=True)
-    return ids, position[code]
-
-
-def _ids(values: npt.NDArray[Any], name: str, place: Callable[[int], str]) -> npt.NDArray[Any]:
-    """Ids as an array of int64 where all are whole numbers, of str otherwise."""
-    column = pd.Series(values).infer_objects()
-    missing = np.flatnonzero(column.isna())
-    if missing.size:
-        raise ValueError(f"{place(int(missing[0]))}{name} is missing")
-    if pd.api.types.is_float_dtype(column):
-        whole = np.isfinite(column) & (column == np.floor(column)) & (np.abs(column) < 2**53)
-        if not whole.all():
-            k = int(np.flatnonzero(~whole)[0])
-            raise ValueError(f"{place(k)}{name} must be a whole number or text, got {column[k]}")
-        return column.to_numpy().astype(np.int64)
-    if pd.api.types.is_integer_dtype(column) and (column <= np.iinfo(np.int64).max).all():
-        return column.to_numpy().astype(np.int64)
-    return np.array([str(value) for value in column], dtype=np.str_)
 
 
 def _most_rated(

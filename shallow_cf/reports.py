@@ -244,19 +244,19 @@ def _variables(ratings: Ratings, like: Parameters, layout: Layout) -> Iterator[_
     def note(block: Block, r: int, c: int, name: str, number: int) -> None:
         places[block.row + r, block.column + c] = name, int(number)
 
-    for i, item in enumerate(ratings.item_ids):
+    for i, item in enumerate(ratings.item_ids.tolist()):
         for k in range(like.n_factors):
             name = f"item {item}, factor {k + 1}"
             note(layout.item_factors, k, i, name, index["item_factors"][i, k])
-    for u, user in enumerate(ratings.user_ids):
+    for u, user in enumerate(ratings.user_ids.tolist()):
         for k in range(like.n_factors):
             name = f"user {user}, factor {k + 1}"
             note(layout.user_factors, u, k, name, index["user_factors"][u, k])
     if layout.bias_blocks is not None:
         users, items = layout.bias_blocks
-        for u, user in enumerate(ratings.user_ids):
+        for u, user in enumerate(ratings.user_ids.tolist()):
             note(users, u, 0, f"user {user}, bias", index["user_bias"][u])
-        for i, item in enumerate(ratings.item_ids):
+        for i, item in enumerate(ratings.item_ids.tolist()):
             note(items, 0, i, f"item {item}, bias", index["item_bias"][i])
     for block in layout.variable_blocks():
         for row in range(block.row, block.last_row + 1):
@@ -309,7 +309,7 @@ def _names(
     constraint: Constraint, ratings: Ratings, like: Parameters, layout: Layout, n_cells: int
 ) -> list[tuple[str, str]]:
     """Address and name of each cell of a constraint; no address where no cell shows it."""
-    users, items = ratings.user_ids, ratings.item_ids
+    users, items = ratings.user_ids.tolist(), ratings.item_ids.tolist()
     if constraint.is_bound:
         cells = {cell.place: cell for cell in _variables(ratings, like, layout)}
         places = like.places()[str(constraint.cells)].ravel().tolist()

@@ -24,8 +24,10 @@ SHARED_BY_SOLVERS = [
 ALLOWED = {
     "_checks": [],
     "_files": [],
-    "ratings": ["_checks"],
-    "datasets": ["_checks", "_files", "ratings"],
+    "_ids": ["_checks"],
+    "_columns": ["_checks"],
+    "ratings": ["_checks", "_columns", "_ids"],
+    "datasets": ["_checks", "_columns", "_files", "_ids", "ratings"],
     "parameters": ["_checks", "ratings"],
     "objective": ["_checks", "ratings", "parameters"],
     "solvers": ["solvers.*"],  # solvers/__init__.py, where solvers are listed

@@ -4,6 +4,7 @@ The property tests draw small tables at random and compare with a slow loop over
 dictionary ``{(user, item): [stars, in the order of the file]}``.
 """
 
+import datetime
 import decimal
 import pickle
 import re
@@ -291,6 +292,238 @@ class TestDuplicates:
             scf.Ratings.from_frame(self.table, duplicates="first")
 
 
+# --- when ------------------------------------------------------------------------------
+
+
+def timed():
+    """As `small`, with timestamps 50, 20, 10, 90, 70 in the order of its rows."""
+    table = frame([9, 7, 7, 9, 7], [5, 2, 1, 1, 5], [4.5, 3.0, 5.0, 2.0, 0.5])
+    return scf.Ratings.from_frame(table.assign(when=[50, 20, 10, 90, 70]), timestamp="when")
+
+
+class TestTimestamp:
+    def test_sorted_with_the_triplets(self):
+        assert timed().timestamp.tolist() == [10, 20, 70, 90, 50]
+        assert timed().timestamp.dtype == np.int64
+        assert not timed().timestamp.flags.writeable
+        assert small().timestamp is None
+
+    def test_there_and_back(self):
+        table = timed().to_frame()
+        assert table["timestamp"].tolist() == [10, 20, 70, 90, 50]
+        assert scf.Ratings.from_frame(table, timestamp="timestamp").equals(timed())
+        assert scf.Ratings.from_frame(table).equals(small())
+        assert pickle.loads(pickle.dumps(timed())).equals(timed())
+
+    def test_equals(self):
+        later = scf.Ratings.from_frame(
+            timed().to_frame().assign(timestamp=[10, 20, 70, 90, 51]), timestamp="timestamp"
+        )
+        assert timed().equals(timed())
+        assert not timed().equals(small())
+        assert not small().equals(timed())
+        assert not timed().equals(later)
+
+    def test_parts_keep_theirs(self):
+        assert timed().top(n_items=1).timestamp.tolist() == [10, 90]
+        assert timed().subset([4, 1]).timestamp.tolist() == [20, 50]
+
+    def test_duplicates(self):
+        table = TestDuplicates.table.assign(when=[30, 1, 20, 2, 10])
+        mean = scf.Ratings.from_frame(table, duplicates="mean", timestamp="when")
+        last = scf.Ratings.from_frame(table, duplicates="last", timestamp="when")
+        assert mean.timestamp.tolist() == [1, 2, 30]  # the latest of 30, 20 and 10
+        assert last.timestamp.tolist() == [1, 2, 10]  # the last row's
+
+    @pytest.mark.parametrize(
+        "when",
+        [
+            [0, 1577934245],
+            [0.0, 1577934245.0],
+            ["0", "1577934245"],
+            pd.array([0, 1577934245], dtype="Int64"),
+            pd.to_datetime(["1970-01-01 00:00:00.1", "2020-01-02 03:04:05.9"]),
+            pd.to_datetime(["1970-01-01 00:00:00", "2020-01-02 03:04:05"]).tz_localize("UTC"),
+            pd.to_datetime(["1970-01-01 01:00:00", "2020-01-02 04:04:05"]).tz_localize("Etc/GMT-1"),
+            ["1970-01-01", "2020-01-02 03:04:05"],
+            ["1970-01-01T00:00:00Z", "2020-01-02T03:04:05+00:00"],
+            [datetime.datetime(1970, 1, 1), datetime.datetime(2020, 1, 2, 3, 4, 5)],
+            np.array(["1970-01-01T00:00:00", "2020-01-02T03:04:05"], "datetime64[s]"),
+        ],
+    )
+    def test_kinds(self, when):
+        table = frame([1, 2], [1, 1], [3, 4]).assign(when=when)
+        ratings = scf.Ratings.from_frame(table, timestamp="when")
+        assert ratings.timestamp.tolist() == [0, 1577934245]
+
+    def test_before_1970(self):
+        dates = pd.to_datetime(["1969-12-31 23:59:58.5", "1970-01-01 00:00:00.5"])
+        table = frame([1, 2], [1, 1], [3, 4]).assign(when=dates)
+        assert scf.Ratings.from_frame(table, timestamp="when").timestamp.tolist() == [-2, 0]
+
+    @pytest.mark.parametrize(
+        ("when", "shown"),
+        [
+            ([5, None], "a blank"),
+            ([5, 1.5], "1.5"),
+            ([5, np.inf], "inf"),
+            ([5, "soon"], "'soon'"),
+            ([5, "2020-01-02"], "'2020-01-02'"),  # numbers or dates, not both
+            (["2020-01-02", "soon"], "'soon'"),
+            (pd.to_datetime(["2020-01-02", None]), "a blank"),
+            (pd.array([5, None], dtype="Int64"), "a blank"),
+            ([5, 1e20], r"1e\+20"),
+        ],
+    )
+    def test_what_is_no_time(self, when, shown):
+        table = frame([1, 2], [1, 1], [3, 4]).assign(when=when)
+        rule = "timestamp must be a whole number of seconds or a date"
+        with pytest.raises(ValueError, match=f"^row 1: {rule}, got {shown}$"):
+            scf.Ratings.from_frame(table, timestamp="when")
+
+    def test_a_missing_column(self):
+        with pytest.raises(ValueError, match=r"^column 'when' is missing; found: user_id, item_id"):
+            scf.Ratings.from_frame(frame([1], [1], [3]), timestamp="when")
+
+    def test_what_the_constructor_refuses(self):
+        arrays = [getattr(small(), name) for name in NAMES]
+        with pytest.raises(ValueError, match=r"^`timestamp` must have shape \(5,\), got \(4,\)$"):
+            scf.Ratings(*arrays, [1, 2, 3, 4])
+        with pytest.raises(TypeError, match=r"seconds since 1970, got float64$"):
+            scf.Ratings(*arrays, [1.0, 2, 3, 4, 5])
+
+
+class TestSubset:
+    def test_all_ids_are_kept(self):
+        part = small().subset([3])
+        assert pairs(part) == {(9, 1): 2.0}
+        np.testing.assert_array_equal(part.user_ids, small().user_ids)
+        np.testing.assert_array_equal(part.item_ids, small().item_ids)
+
+    def test_by_positions_or_by_a_mask(self):
+        mask = small().rating > 2
+        assert small().subset(mask).equals(small().subset(np.flatnonzero(mask)[::-1]))
+        assert small().subset(np.arange(5)).equals(small())
+
+    @pytest.mark.parametrize(
+        ("index", "message"),
+        [
+            ([5], "`index` must be >= 0 and < 5, got 5"),
+            ([-1], "`index` must be >= 0 and < 5, got -1"),
+            ([0, 0], "user 7 rated item 1 more than once"),
+            ([], "there are no ratings"),
+            (
+                [0.5],
+                "`index` must be a vector of whole numbers or of True and False, "
+                "got float64 of shape (1,)",
+            ),
+            ([True], "`index` must have shape (5,), got (1,)"),
+        ],
+    )
+    def test_what_is_refused(self, index, message):
+        with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
+            small().subset(index)
+
+
+# --- dates for ids ---------------------------------------------------------------------
+
+
+class TestDates:
+    days = (datetime.datetime(2020, 1, 3, 4, 5, 6, 7), datetime.datetime(2020, 1, 2))
+
+    @pytest.mark.parametrize(
+        "ids",
+        [
+            list(days),
+            pd.Series(days, dtype=object),
+            pd.to_datetime(pd.Series(days)),
+            np.array(days, dtype="datetime64[us]"),
+            np.array(days, dtype="datetime64[ns]"),
+            pd.Categorical(days),
+        ],
+    )
+    def test_stay_dates(self, ids):
+        ratings = scf.Ratings.from_frame(frame(ids, [1, 1], [3, 4]))
+        assert ratings.user_ids.dtype == "datetime64[us]"
+        assert ratings.user_ids.tolist() == sorted(self.days)
+        assert ratings.rating.tolist() == [4, 3]
+
+    def test_days(self):
+        days = [datetime.date(2020, 1, 2), datetime.date(2020, 1, 3)]
+        ratings = scf.Ratings.from_frame(frame(days, [1, 1], [3, 4]))
+        assert ratings.user_ids.tolist() == [datetime.datetime(2020, 1, d) for d in (2, 3)]
+        assert index_of(ratings.user_ids, days[::-1], "user").tolist() == [1, 0]
+
+    @pytest.mark.parametrize(
+        "ids",
+        [
+            [datetime.date(2020, 1, 2), datetime.datetime(2020, 1, 2)],
+            pd.to_datetime(["2020-01-02", "2020-01-03"]).tz_localize("UTC"),
+            pd.to_datetime(["2020-01-02 00:00:00.0", "2020-01-02 00:00:00.000000001"]),
+            [datetime.date(2020, 1, 2), "never"],
+        ],
+    )
+    def test_what_becomes_text(self, ids):
+        ratings = scf.Ratings.from_frame(frame(ids, [1, 1], [3, 4]))
+        assert ratings.user_ids.dtype.kind == "U"
+        assert len(ratings.user_ids) == 2
+
+    def test_a_missing_date(self):
+        with pytest.raises(ValueError, match=r"^row 1: user id is missing$"):
+            scf.Ratings.from_frame(frame([self.days[0], None], [1, 1], [3, 4]))
+        with pytest.raises(ValueError, match=r"^ids must be whole numbers of 64 bits, texts or"):
+            scf.Ratings(np.array(["NaT"], "datetime64[s]"), [1], [0], [0], [3.0])
+
+    def test_crosstab_there_and_back(self):
+        table = pd.DataFrame([[3, 4]], index=[self.days[0]], columns=pd.to_datetime(self.days))
+        ratings = scf.Ratings.from_crosstab(table)
+        assert ratings.user_ids.dtype == ratings.item_ids.dtype == "datetime64[us]"
+        assert scf.Ratings.from_crosstab(ratings.to_crosstab()).equals(ratings)
+        assert scf.Ratings.from_frame(ratings.to_frame()).rating.tolist() == [4, 3]
+
+    @pytest.mark.parametrize(
+        "wanted",
+        [
+            days[1],
+            datetime.date(2020, 1, 2),
+            pd.Timestamp("2020-01-02"),
+            np.datetime64("2020-01-02"),
+            np.datetime64("2020-01-02", "ns"),
+            "2020-01-02",
+            "2020-01-02 00:00:00",  # what stands in a workbook
+        ],
+    )
+    def test_looked_up(self, wanted):
+        ids = np.array(sorted(self.days), "datetime64[us]")
+        assert index_of(ids, wanted, "user") == 0
+        assert index_of(ids, [[wanted]], "user").tolist() == [[0]]
+
+    @pytest.mark.parametrize("wanted", ["2020-01-04", "someone", 2020, None, "2020-01-02 00:00:01"])
+    def test_unknown(self, wanted):
+        ids = np.array(self.days, "datetime64[us]")
+        shown = re.escape(repr(wanted))
+        expected = f"^user id {shown} is not among .*, such as 2020-01-03 04:05:06.000007$"
+        with pytest.raises(ValueError, match=expected):
+            index_of(ids, wanted, "user")
+
+    def test_a_pair_twice(self):
+        table = frame([self.days[1]] * 2, [5, 5], [3, 4])
+        with pytest.raises(ValueError, match=r"^row 1: user 2020-01-02 00:00:00 rated item 5 more"):
+            scf.Ratings.from_frame(table)
+
+    def test_a_model_saved_and_a_workbook(self):
+        table = frame(sorted(self.days) * 2, [5, 5, 6, 6], [3, 4, 5, 1])
+        ratings = scf.Ratings.from_frame(table)
+        model = scf.MatrixFactorization(1, solver="grg", random_state=1).fit(ratings)
+        model.save("model.npz")
+        again = scf.MatrixFactorization.load("model.npz")
+        assert again.user_ids_.dtype == "datetime64[us]"
+        scf.write_workbook("book.xlsx", ratings, again)
+        book = scf.read_workbook("book.xlsx")
+        assert book.ratings.user_ids.tolist() == [str(day) for day in sorted(self.days)]
+        assert model.parameters_for(book.ratings).equals(model.parameters_)
+
+
 # --- the crosstab ----------------------------------------------------------------------
 
 
@@ -467,11 +700,12 @@ class TestConstructor:
             (0, [7, 7], "user ids must differ, but 7 is there more than once"),
             (1, ["b", "b"], "item ids must differ, but 'b' is there more than once"),
             (0, [[7, 9]], "`user_ids` and `item_ids` must be vectors, got shapes (1, 2) and (2,)"),
-            (0, [7.5, 9], "ids must be whole numbers of 64 bits or texts, got [7.5, 9.0]"),
+            (0, [7.5, 9], "ids must be whole numbers of 64 bits, texts or dates, got [7.5, 9.0]"),
             (
                 1,
                 np.array([2**64 - 1, 3], dtype=np.uint64),  # as int64 this would be -1
-                "ids must be whole numbers of 64 bits or texts, got [18446744073709551615, 3]",
+                "ids must be whole numbers of 64 bits, texts or dates, "
+                "got [18446744073709551615, 3]",
             ),
             (2, [0, 2], "`user_idx` must be >= 0 and < 2, got 2"),
             (3, [0, -1], "`item_idx` must be >= 0 and < 2, got -1"),

@@ -8,6 +8,7 @@ by drawing them once more. Nothing here knows openpyxl.
 
 from __future__ import annotations
 
+import datetime
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple
@@ -22,6 +23,7 @@ _MAX_TEXT = 32_767
 _UNPRINTABLE = {chr(code) for code in range(32)} - {"\t", "\n"} | {"\ufffe", "\uffff"}
 
 Content = float | str | None
+Id = int | str | datetime.datetime
 
 
 class Cell(NamedTuple):
@@ -168,7 +170,7 @@ class Canvas:
             row += 1
         return row
 
-    def label(self, row: int, column: int, value: int | str, style: str = "label") -> None:
+    def label(self, row: int, column: int, value: Id, style: str = "label") -> None:
         """Write an id: a whole number, or text that stays text whatever it looks like."""
         self.put(row, column, as_content(value), style)
 
@@ -201,10 +203,11 @@ class Canvas:
         }
 
 
-def as_content(value: int | str) -> Content:
+def as_content(value: Id) -> Content:
     """An id as a cell holds it.
 
-    A whole number with more digits than a double has becomes text, which keeps them all.
+    A whole number with more digits than a double has becomes text, which keeps them all,
+    and so does a date.
 
     Raises
     ------
@@ -213,6 +216,8 @@ def as_content(value: int | str) -> Content:
     """
     if isinstance(value, int):
         return float(value) if abs(value) <= MAX_EXACT else str(value)
+    if isinstance(value, datetime.datetime):
+        return str(value)
     if len(value) > _MAX_TEXT:
         raise ValueError(f"an id of {len(value)} characters cannot stand in a cell")
     if not value or not _UNPRINTABLE.isdisjoint(value):

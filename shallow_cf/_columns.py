@@ -1,0 +1,72 @@
+"""Columns of a table, checked: stars as numbers, times as seconds since 1970."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from decimal import Decimal
+from numbers import Real
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from shallow_cf._checks import shown
+
+
+def as_stars(column: pd.Series[Any], place: Callable[[int], str]) -> npt.NDArray[np.float64]:
+    """Check and convert a column of stars; `place` names a row (by position) in messages."""
+    if pd.api.types.is_integer_dtype(column) or pd.api.types.is_float_dtype(column):
+        stars = column.to_numpy(np.float64, na_value=np.nan)
+    else:
+        # True, False and dates become numbers in pandas too, but they are nobody's stars.
+        numbers = [v if _may_be_stars(v) else None for v in column]
+        stars = np.asarray(pd.to_numeric(pd.Series(numbers), errors="coerce"), dtype=np.float64)
+    bad = np.flatnonzero(~np.isfinite(stars))
+    if bad.size:
+        k = int(bad[0])
+        got = column.iloc[k]
+        raise ValueError(f"{place(k)}rating must be a finite number, got {_shown_cell(got)}")
+    return stars
+
+
+def as_seconds(column: pd.Series[Any], place: Callable[[int], str]) -> npt.NDArray[np.int64]:
+    """Check and convert a column of times to seconds since 1970.
+
+    Whole numbers are such seconds. Dates are in UTC where they name no zone, texts of them
+    are in the form of ISO 8601; fractions of their seconds are cut off.
+    """
+    column = column.infer_objects()
+    if pd.api.types.is_integer_dtype(column) and not column.hasnans:
+        return column.to_numpy(np.int64)
+    if _are_dates(column):
+        moments = pd.to_datetime(column, format="ISO8601", errors="coerce", utc=True)
+        bad = np.flatnonzero(moments.isna())
+        seconds = moments.dt.tz_localize(None).to_numpy().astype("datetime64[s]")
+    else:
+        number = np.asarray(pd.to_numeric(column, errors="coerce"), np.float64)
+        bad = np.flatnonzero(~(np.abs(number) < 2**53) | (number != np.floor(number)))
+        seconds = number
+    if bad.size:
+        k = int(bad[0])
+        raise ValueError(
+            f"{place(k)}timestamp must be a whole number of seconds or a date, "
+            f"got {_shown_cell(column.iloc[k])}"
+        )
+    return seconds.astype(np.int64)
+
+
+def _are_dates(column: pd.Series[Any]) -> bool:
+    """Whether a column holds dates, or texts none of which is a number."""
+    if pd.api.types.is_numeric_dtype(column):
+        return False
+    is_date = isinstance(column.dtype, pd.DatetimeTZDtype) or column.dtype.kind == "M"
+    return is_date or bool(pd.to_numeric(column, errors="coerce").isna().all())
+
+
+def _shown_cell(value: Any) -> str:
+    return "a blank" if pd.api.types.is_scalar(value) and pd.isna(value) else shown(value)
+
+
+def _may_be_stars(value: object) -> bool:
+    return isinstance(value, str | Real | Decimal) and not isinstance(value, bool)
