@@ -37,26 +37,32 @@ def as_ids(ids: npt.ArrayLike) -> npt.NDArray[Any]:
 def index_of(ids: npt.NDArray[Any], wanted: npt.ArrayLike, kind: str) -> npt.NDArray[np.intp]:
     """Indices of the wanted ids, in the shape of `wanted`.
 
-    Ids that are dates are found by their ISO text as well, which is what a workbook has.
-
     Raises
     ------
     ValueError
         Naming the first id that is not among `ids`; `kind` says what they are.
+    """
+    found = find_ids(ids, wanted)
+    if (found < 0).any():
+        unknown = np.asarray(wanted)[found < 0].ravel()[0]
+        raise ValueError(
+            f"{kind} id {shown(unknown)} is not among the {len(ids)} known {kind}s, "
+            f"such as {shown(ids[0])}"
+        )
+    return found
+
+
+def find_ids(ids: npt.NDArray[Any], wanted: npt.ArrayLike) -> npt.NDArray[np.intp]:
+    """Indices of the wanted ids, in the shape of `wanted`; -1 for one that is not known.
+
+    Ids that are dates are found by their ISO text as well, which is what a workbook has.
     """
     asked = np.asarray(wanted)
     flat = pd.Index(asked.ravel())
     if ids.dtype.kind == "M" and not pd.api.types.is_numeric_dtype(flat):
         moments = pd.to_datetime(flat.astype(str), format="ISO8601", errors="coerce", utc=True)
         flat = moments.tz_localize(None)
-    found = np.asarray(pd.Index(ids).get_indexer(flat), np.intp)
-    if (found < 0).any():
-        unknown = asked.ravel()[found < 0][0]
-        raise ValueError(
-            f"{kind} id {shown(unknown)} is not among the {len(ids)} known {kind}s, "
-            f"such as {shown(ids[0])}"
-        )
-    return found.reshape(asked.shape)
+    return np.asarray(pd.Index(ids).get_indexer(flat), np.intp).reshape(asked.shape)
 
 
 def index_ids(

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
+from scipy import sparse
 
 from shallow_cf._checks import check_choice, check_int, listed, shown
 from shallow_cf._columns import as_seconds, as_stars
@@ -174,6 +175,93 @@ class Ratings:
                 raise ValueError(f"column {name!r} must be there once, found {count} of that name")
         columns = (frame[name] for name in names)
         return from_columns(*columns, duplicates=duplicates, place=_row)
+
+    @classmethod
+    def from_arrays(cls, X: Any, y: Any, duplicates: str = "error") -> Ratings:
+        """Make ratings from pairs of ids and stars, as scikit-learn passes them around.
+
+        Parameters
+        ----------
+        X : (n_ratings, 2) array or DataFrame
+            A row a rating: user id, item id.
+        y : (n_ratings,) array
+            Stars.
+        duplicates : {"error", "mean", "last"}
+            What to do when a user rated an item more than once.
+
+        Raises
+        ------
+        ValueError
+            If the shapes do not fit, or as in `from_frame`.
+
+        Examples
+        --------
+        >>> Ratings.from_arrays([["ann", 1], ["ann", 2], ["bob", 1]], [5, 3.5, 4])
+        Ratings(2 users x 2 items, 3 ratings)
+        """
+        pairs, stars = pd.DataFrame(X), pd.Series(y)
+        if pairs.shape != (len(stars), 2):
+            raise ValueError(
+                f"`X` must have two columns and as many rows as `y`, which has {len(stars)}, "
+                f"got shape {pairs.shape}"
+            )
+        user, item = pairs.iloc[:, 0], pairs.iloc[:, 1]
+        return from_columns(user, item, stars, duplicates=duplicates, place=_row)
+
+    @classmethod
+    def from_sparse(
+        cls,
+        matrix: Any,
+        user_ids: npt.ArrayLike | None = None,
+        item_ids: npt.ArrayLike | None = None,
+    ) -> Ratings:
+        """Make ratings from a SciPy sparse matrix, users down and items across.
+
+        Every stored entry is a rating, a stored zero too; what is not stored is not rated.
+
+        Parameters
+        ----------
+        matrix : (n_users, n_items) sparse array or matrix
+            Stars, in any format.
+        user_ids, item_ids : arrays of ids, optional
+            Of the rows and of the columns; 0, 1, 2, ... by themselves.
+
+        Raises
+        ------
+        TypeError
+            If it is no sparse matrix.
+        ValueError
+            If it has no two dimensions or another number of ids, an entry is stored twice,
+            or as in the constructor.
+
+        Examples
+        --------
+        >>> from scipy import sparse
+        >>> Ratings.from_sparse(sparse.coo_array([[5.0, 0], [3, 4]]))
+        Ratings(2 users x 2 items, 3 ratings)
+        """
+        is_sparse: bool = sparse.issparse(matrix)
+        if not is_sparse:
+            kind = type(matrix).__name__
+            raise TypeError(f"`matrix` must be a SciPy sparse matrix, got {kind}")
+        if matrix.ndim != 2:
+            raise ValueError(f"`matrix` must have two dimensions, got {matrix.ndim}")
+        rows = np.arange(matrix.shape[0]) if user_ids is None else np.asarray(user_ids)
+        columns = np.arange(matrix.shape[1]) if item_ids is None else np.asarray(item_ids)
+        if (len(rows), len(columns)) != matrix.shape:
+            raise ValueError(
+                f"`user_ids` and `item_ids` must fit a matrix of shape {matrix.shape}, "
+                f"got {len(rows)} and {len(columns)} ids"
+            )
+        entries = matrix.tocoo()
+        user_idx, item_idx = entries.coords
+        return cls(rows, columns, user_idx, item_idx, entries.data)
+
+    def to_sparse(self) -> sparse.csr_array:
+        """The ratings as a SciPy sparse array, (n_users, n_items); stars of 0 are stored."""
+        coords = (self.user_idx, self.item_idx)
+        table = sparse.coo_array((self.rating, coords), shape=(self.n_users, self.n_items))
+        return table.tocsr()
 
     @classmethod
     def from_crosstab(cls, table: pd.DataFrame) -> Ratings:

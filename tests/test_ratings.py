@@ -15,6 +15,7 @@ import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy import sparse
 
 import shallow_cf as scf
 from shallow_cf.ratings import index_of
@@ -610,6 +611,105 @@ class TestCrosstab:
     def test_what_is_no_table(self):
         with pytest.raises(TypeError, match=r"^`table` must be a pandas DataFrame, got ndarray$"):
             scf.Ratings.from_crosstab(np.ones((2, 2)))
+
+
+# --- arrays and sparse matrices --------------------------------------------------------
+
+
+class TestFromArrays:
+    @pytest.mark.parametrize(
+        "X",
+        [
+            [[9, 5], [7, 2], [7, 1], [9, 1], [7, 5]],
+            np.array([[9, 5], [7, 2], [7, 1], [9, 1], [7, 5]], dtype=float),
+            np.array([[9, 5], [7, 2], [7, 1], [9, 1], [7, 5]], dtype=object),
+            pd.DataFrame({"u": [9, 7, 7, 9, 7], "i": [5, 2, 1, 1, 5]}, index=list("edcba")),
+        ],
+    )
+    @pytest.mark.parametrize("kind", [list, np.array, pd.Series])
+    def test_kinds(self, X, kind):
+        y = kind([4.5, 3.0, 5.0, 2.0, 0.5])
+        assert scf.Ratings.from_arrays(X, y).equals(small())
+
+    def test_ids_of_two_kinds(self):
+        ratings = scf.Ratings.from_arrays([["ann", 10], ["bob", 9]], [3, 4])
+        assert ratings.user_ids.tolist() == ["ann", "bob"]
+        assert ratings.item_ids.tolist() == [9, 10]
+
+    def test_duplicates(self):
+        X, y = [[1, 2], [1, 2]], [3, 4]
+        assert scf.Ratings.from_arrays(X, y, duplicates="mean").rating.tolist() == [3.5]
+        with pytest.raises(ValueError, match=r"^row 1: user 1 rated item 2 more than once"):
+            scf.Ratings.from_arrays(X, y)
+
+    @pytest.mark.parametrize(
+        ("X", "shape"), [([[1, 2]], "(1, 2)"), ([[1], [2]], "(2, 1)"), ([1, 2], "(2, 1)")]
+    )
+    def test_shapes(self, X, shape):
+        rule = "`X` must have two columns and as many rows as `y`, which has 2, got shape"
+        with pytest.raises(ValueError, match=f"^{re.escape(f'{rule} {shape}')}$"):
+            scf.Ratings.from_arrays(X, [3, 4])
+
+
+class TestSparse:
+    @quick
+    @given(crosstabs(), st.sampled_from(["csr", "csc", "coo", "lil"]))
+    def test_there_and_back(self, ratings, kind):
+        matrix = ratings.to_sparse()
+        assert matrix.shape == (ratings.n_users, ratings.n_items)
+        assert matrix.format == "csr"
+        # lil drops zeros that are stored, so it is no form for ratings of 0 stars.
+        matrix = matrix.asformat(kind if (ratings.rating != 0).all() else "csr")
+        again = scf.Ratings.from_sparse(matrix, ratings.user_ids, ratings.item_ids)
+        assert again.equals(ratings)
+
+    def test_a_stored_zero_is_a_rating(self):
+        matrix = sparse.coo_array(([0.0, 5.0], ([0, 1], [1, 0])), shape=(2, 3))
+        for kind in (sparse.coo_array, sparse.csr_matrix):
+            ratings = scf.Ratings.from_sparse(kind(matrix))
+            assert pairs(ratings) == {(0, 1): 0.0, (1, 0): 5.0}
+            assert ratings.to_sparse().nnz == 2
+            assert (ratings.n_users, ratings.n_items) == (2, 3)
+
+    def test_no_ids_no_trouble(self):
+        assert pairs(scf.Ratings.from_sparse(small().to_sparse())) == {
+            (0, 0): 5.0, (0, 1): 3.0, (0, 2): 0.5, (1, 0): 2.0, (1, 2): 4.5,
+        }  # fmt: skip
+
+    @pytest.mark.parametrize(
+        ("matrix", "ids", "error", "message"),
+        [
+            (np.eye(2), (), TypeError, "`matrix` must be a SciPy sparse matrix, got ndarray"),
+            (
+                sparse.csr_array(np.eye(2)),
+                ([1, 2, 3],),
+                ValueError,
+                "`user_ids` and `item_ids` must fit a matrix of shape (2, 2), got 3 and 2 ids",
+            ),
+            (
+                sparse.csr_array(np.eye(2)),
+                (None, [1]),
+                ValueError,
+                "`user_ids` and `item_ids` must fit a matrix of shape (2, 2), got 2 and 1 ids",
+            ),
+            (
+                sparse.coo_array(([3.0, 4.0], ([0, 0], [1, 1])), shape=(2, 2)),
+                (),
+                ValueError,
+                "user 0 rated item 1 more than once",
+            ),
+            (sparse.csr_array((2, 2)), (), ValueError, "there are no ratings"),
+            (
+                sparse.coo_array(np.array([1.0, 2.0])),
+                (),
+                ValueError,
+                "`matrix` must have two dimensions, got 1",
+            ),
+        ],
+    )
+    def test_what_is_refused(self, matrix, ids, error, message):
+        with pytest.raises(error, match=f"^{re.escape(message)}$"):
+            scf.Ratings.from_sparse(matrix, *ids)
 
 
 # --- top -------------------------------------------------------------------------------
