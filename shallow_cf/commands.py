@@ -86,7 +86,7 @@ def run_demo(args: Args) -> Outcome:
             model = MatrixFactorization(
                 solver=solver, solver_options=settings, random_state=args.seed
             )
-            models[name] = model.fit(ratings, callback)
+            models[name] = model.fit(ratings, callback=callback)
     solved = models["grg"].result_
     write_workbook(
         path,

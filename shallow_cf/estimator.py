@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import io
-import json
+import copy
 import os
 import warnings
-from dataclasses import replace
+from collections.abc import Mapping
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,20 +14,35 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from shallow_cf import objective
-from shallow_cf._checks import check_choice, check_int, check_number, check_random_state
-from shallow_cf._files import whole_file
-from shallow_cf.parameters import FloatArray, IntArray, Parameters
-from shallow_cf.ratings import Ratings, as_ids, check_ratings, index_of
-from shallow_cf.solvers import SOLVERS
+from shallow_cf import _model_file, objective
+from shallow_cf._checks import (
+    check_choice,
+    check_int,
+    check_number,
+    check_random_state,
+    check_range,
+)
+from shallow_cf._ids import as_ids, find_ids, index_of
+from shallow_cf._inputs import aligned, as_ratings, id_columns, joined, overlaid
+from shallow_cf.parameters import INITS, FloatArray, IntArray, Parameters
+from shallow_cf.ratings import Ratings, check_ratings
+from shallow_cf.solvers import SOLVERS, sgd
+from shallow_cf.solvers.descent import Progress
 from shallow_cf.solvers.options import SolverOptions, as_json, from_json, select_constraints
 from shallow_cf.solvers.result import WITHOUT_SOLUTION, Callback, SolverResult
 
-_FILE_VERSION = 1
+UNKNOWN = ("error", "mean", "nan")
+_SETTINGS = (
+    "n_factors", "bias", "global_mean", "rating_range", "solver", "solver_options", "init",
+    "init_scale", "unknown", "random_state",
+)  # fmt: skip
 
 
 class MatrixFactorization:
     """Collaborative filtering by embeddings: prediction = dot product (+ biases).
+
+    The defaults are the spreadsheet's. `fit` takes `Ratings`, or what `Ratings` can be made
+    of: pairs of ids with their stars, as scikit-learn's tools pass them.
 
     Parameters
     ----------
@@ -35,12 +50,23 @@ class MatrixFactorization:
         Numbers in each embedding.
     bias : bool
         Whether each user and each item has a bias.
+    global_mean : bool
+        Whether predictions start from the mean of the ratings. Only with solver "sgd".
+    rating_range : (float, float), optional
+        Lowest and highest prediction, stars; a sigmoid keeps predictions in between. Only
+        with solver "sgd".
     solver : {"sgd", "grg", "varpro"}
         Mini-batch gradient descent, Excel's Solver mirrored, or variable projection.
     solver_options : SGDOptions, SolverOptions or VarproOptions, optional
         Settings of that solver; its defaults if None.
+    init : {"uniform", "symmetric", "normal"}
+        How parameters start: uniform(0, init_scale), uniform(-init_scale, init_scale), or
+        normal with standard deviation init_scale.
     init_scale : float
-        Parameters start uniform(0, init_scale).
+        Size of the start.
+    unknown : {"error", "mean", "nan"}
+        What `predict` does with ids that were not in the ratings: refuse them, predict for
+        the average user or item (the mean of all embeddings and biases), or give NaN.
     random_state : int or Generator, optional
         Of the start and of the order of ratings. Same seed, same bits.
 
@@ -48,14 +74,17 @@ class MatrixFactorization:
     ----------
     parameters_ : Parameters
         What `fit` found.
-    user_ids_, item_ids_ : arrays of int or str
+    user_ids_, item_ids_ : arrays of int, str or datetime64
         The ids it was fitted on.
     user_factors_ : (n_users, n_factors) array
     item_factors_ : (n_items, n_factors) array
     user_bias_, item_bias_ : (n_users,) and (n_items,) arrays, stars, or None
+    ratings_ : Ratings or None
+        What it was fitted on, None on a model that was saved without it.
     history_ : DataFrame
-        A row an epoch, iteration or (multistart) search, the start first, with
-        ``train_rmse`` (stars) and ``seconds``.
+        A row an epoch, iteration or (multistart) search, the start first. With solver
+        "sgd" the columns are ``epoch``, ``train_rmse`` and ``valid_rmse`` (stars; NaN
+        without validation ratings), ``learning_rate`` and ``seconds``.
     result_ : SolverResult
         How the run ended; not there on a loaded model.
 
@@ -71,11 +100,24 @@ class MatrixFactorization:
     >>> model = scf.MatrixFactorization(solver="grg", random_state=1).fit(ratings)
     >>> round(model.rmse(ratings), 2)
     0.39
+
+    As the lessons' notebooks have it, with a bias for each user and movie, the range of the
+    ratings and weight decay:
+
+    >>> options = scf.SGDOptions(
+    ...     n_epochs=5, learning_rate=5e-3, batch_size=64, loss="mse",
+    ...     optimizer=scf.AdamW(weight_decay=0.1), schedule=scf.OneCycle())
+    >>> model = scf.MatrixFactorization(
+    ...     50, bias=True, rating_range=(0, 5.5), solver_options=options,
+    ...     init="normal", init_scale=0.01, random_state=0).fit(ratings)
+    >>> model.history_.columns.tolist()
+    ['epoch', 'train_rmse', 'valid_rmse', 'learning_rate', 'seconds']
     """
 
     parameters_: Parameters
     user_ids_: npt.NDArray[Any]
     item_ids_: npt.NDArray[Any]
+    ratings_: Ratings | None
     history_: pd.DataFrame
     result_: SolverResult
 
@@ -84,14 +126,25 @@ class MatrixFactorization:
         n_factors: int = 5,
         *,
         bias: bool = False,
+        global_mean: bool = False,
+        rating_range: tuple[float, float] | None = None,
         solver: str = "sgd",
         solver_options: Any = None,
+        init: str = "uniform",
         init_scale: float = 1.0,
+        unknown: str = "error",
         random_state: int | np.random.Generator | None = None,
     ) -> None:
         self.n_factors = check_int("n_factors", n_factors, 1)
-        self.bias = bool(bias)
+        self.bias, self.global_mean = bool(bias), bool(global_mean)
+        check_range("rating_range", rating_range)
+        self.rating_range = rating_range
         self.solver = check_choice("solver", solver, tuple(SOLVERS))
+        if solver != "sgd" and (global_mean or rating_range is not None):
+            raise ValueError(
+                f"solver {solver!r} works on the spreadsheet's model, which has no `global_mean` "
+                "and no `rating_range`: use solver 'sgd' for those"
+            )
         expected = SOLVERS[solver].options
         self.solver_options = expected() if solver_options is None else solver_options
         if not isinstance(self.solver_options, expected):
@@ -99,26 +152,101 @@ class MatrixFactorization:
                 f"`solver_options` for solver {solver!r} must be {expected.__name__}, "
                 f"got {type(solver_options).__name__}"
             )
+        self.init = check_choice("init", init, INITS)
         self.init_scale = check_number("init_scale", init_scale, 0.0, above=True)
+        self.unknown = check_choice("unknown", unknown, UNKNOWN)
         check_random_state(random_state)
         self.random_state = random_state
 
     def __repr__(self) -> str:
-        return (
-            f"MatrixFactorization(n_factors={self.n_factors}, bias={self.bias}, "
-            f"solver={self.solver!r}, solver_options={self.solver_options!r}, "
-            f"init_scale={self.init_scale:g}, random_state={self.random_state!r})"
+        shown = ", ".join(f"{name}={getattr(self, name)!r}" for name in _SETTINGS)
+        return f"MatrixFactorization({shown})"
+
+    # --- settings, as scikit-learn's tools handle them ----------------------------------
+
+    def get_params(self, deep: bool = True) -> dict[str, Any]:
+        """The settings by name; `deep` adds the solver's, as ``solver_options__reg``."""
+        settings = {name: getattr(self, name) for name in _SETTINGS}
+        if deep:
+            options = self.solver_options
+            settings |= {
+                f"solver_options__{field.name}": getattr(options, field.name)
+                for field in fields(options)
+            }
+        return settings
+
+    def set_params(self, **settings: Any) -> MatrixFactorization:
+        """Change settings, the solver's by names such as ``solver_options__reg``.
+
+        With another `solver` and no `solver_options` those are its defaults.
+
+        Returns
+        -------
+        MatrixFactorization
+            This object.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If there is no such setting or it is out of its range; nothing is changed then.
+        """
+        own = self.get_params(deep=False)
+        nested = {name: settings.pop(name) for name in list(settings) if "__" in name}
+        for name in settings:
+            if name not in own:
+                raise ValueError(f"there is no setting {name!r}; known: {', '.join(own)}")
+        if settings.get("solver", self.solver) != self.solver:
+            settings.setdefault("solver_options", None)
+        changed = type(self)(**own | settings)
+        if nested:
+            changed.solver_options = _with_options(changed.solver_options, nested)
+        for name in own:
+            setattr(self, name, getattr(changed, name))
+        return self
+
+    def __sklearn_tags__(self) -> Any:
+        """What scikit-learn asks of estimators; it is imported only when it asks."""
+        from sklearn.utils import InputTags, RegressorTags, Tags, TargetTags
+
+        return Tags(
+            estimator_type="regressor",
+            target_tags=TargetTags(required=True),
+            regressor_tags=RegressorTags(),
+            input_tags=InputTags(string=True, categorical=True),
         )
 
-    def fit(self, ratings: Ratings, callback: Callback | None = None) -> MatrixFactorization:
+    # --- training -----------------------------------------------------------------------
+
+    def fit(
+        self,
+        ratings: Any,
+        y: Any = None,
+        *,
+        valid: Ratings | None = None,
+        callback: Callback | None = None,
+        checkpoint: str | os.PathLike[str] | None = None,
+        checkpoint_every: int = 1,
+    ) -> MatrixFactorization:
         """Find embeddings for the ratings.
 
         Parameters
         ----------
-        ratings : Ratings
+        ratings : Ratings, or pairs of ids
+            Pairs as (n, 2) array or table with two columns: user id, item id. A table with
+            columns ``user_id``, ``item_id``, ``rating``, or a scipy sparse matrix (row =
+            user, column = item), does without `y`.
+        y : (n,) array of float, optional
+            Stars of the pairs.
+        valid : Ratings, optional
+            Ratings of these users and items to measure on after each epoch, and for the
+            options' ``patience``. Only with solver "sgd".
         callback : callable, optional
             Called with each row of the trace (a dict) as it comes; returning True
             stops, keeping what was reached.
+        checkpoint : path, optional
+            File to keep the run in, see `resume`; `load` reads it too. Only with solver "sgd".
+        checkpoint_every : int
+            After how many epochs it is written.
 
         Returns
         -------
@@ -130,31 +258,205 @@ class MatrixFactorization:
         DivergenceError
             If SGD's learning rate is too large.
         ValueError
-            If the solver's options do not fit the ratings' sizes.
+            If the solver's options do not fit the ratings' sizes, or `valid` has an id that
+            `ratings` does not have.
 
         Warns
         -----
         RuntimeWarning
             If Solver ended without a solution; ``result_`` says why.
         """
-        check_ratings(ratings)
+        ratings = as_ratings(ratings, y)
         rng = np.random.default_rng(self.random_state)
-        start = Parameters.random(
+        start = self._start(ratings, rng)
+        keep = None
+        if checkpoint is not None:
+            keep = self._keeper(checkpoint, checkpoint_every, ratings, valid)
+        result = self._solve(ratings, start, rng, valid, callback, keep)
+        return self._take(ratings, result)
+
+    def partial_fit(
+        self,
+        ratings: Any,
+        y: Any = None,
+        *,
+        valid: Ratings | None = None,
+        callback: Callback | None = None,
+    ) -> MatrixFactorization:
+        """Go on training from the embeddings there are: "as time passes you retrain".
+
+        New users and items are taken in, with random embeddings to start from; users and
+        items without a rating in `ratings` stay as they are. Pass all ratings to retrain
+        from a warm start, or only those that have come since. Before the first `fit` this
+        is `fit`.
+
+        Parameters
+        ----------
+        ratings, y, valid, callback
+            As in `fit`.
+
+        Returns
+        -------
+        MatrixFactorization
+            This object. ``ratings_`` has the earlier ratings too; where a pair was rated
+            again, the new stars.
+        """
+        if not hasattr(self, "parameters_"):
+            return self.fit(ratings, y, valid=valid, callback=callback)
+        ratings = as_ratings(ratings, y)
+        rng = np.random.default_rng(self.random_state)
+        user_ids = joined(self.user_ids_, ratings.user_ids, "user")
+        item_ids = joined(self.item_ids_, ratings.item_ids, "item")
+        both = self._extended(len(user_ids), len(item_ids), rng)
+        places = (
+            index_of(user_ids, ratings.user_ids, "user"),
+            index_of(item_ids, ratings.item_ids, "item"),
+        )
+        result = self._solve(ratings, both.select(*places), rng, valid, callback, None)
+        blocks = [block.copy() for block in both.blocks()]
+        for block, idx, new in zip(blocks, places * 2, result.parameters.blocks(), strict=False):
+            block[idx] = new
+        earlier = self.ratings_
+        self._take(ratings, result)
+        self.parameters_, self.user_ids_, self.item_ids_ = (
+            both.with_blocks(blocks),
+            user_ids,
+            item_ids,
+        )
+        self.ratings_ = None if earlier is None else overlaid(earlier, ratings, user_ids, item_ids)
+        return self
+
+    @classmethod
+    def resume(
+        cls,
+        checkpoint: str | os.PathLike[str],
+        ratings: Any,
+        y: Any = None,
+        *,
+        valid: Ratings | None = None,
+        callback: Callback | None = None,
+        checkpoint_every: int = 1,
+    ) -> MatrixFactorization:
+        """Go on with a run of `fit` that was cut short, to the bits it would have reached.
+
+        Parameters
+        ----------
+        checkpoint : path
+            The file that `fit` kept; it is written on.
+        ratings, y, valid, callback, checkpoint_every
+            As in `fit`; the ratings have to be the same.
+
+        Returns
+        -------
+        MatrixFactorization
+            The trained model.
+
+        Raises
+        ------
+        ValueError
+            If the file is no checkpoint, or was made with other ratings.
+        """
+        ratings = as_ratings(ratings, y)
+        model, settings, arrays = cls._read(checkpoint)
+        name = Path(checkpoint).name
+        if "training" not in settings:
+            raise ValueError(f"{name} is a finished model, not a checkpoint: see `partial_fit`")
+        training = settings["training"]
+        for kind, given in (("ratings", ratings), ("validation ratings", valid)):
+            if training[kind] != _model_file.fingerprint(given):
+                raise ValueError(f"{name} was made with other {kind} than these")
+        trace = [{str(k): v for k, v in row.items()} for row in model.history_.to_dict("records")]
+        try:
+            progress = _model_file.unpack_progress(training, arrays, trace)
+            rng = _generator(progress.rng_state)
+        except Exception as error:  # whatever a damaged file makes NumPy raise
+            raise ValueError(f"{name} is not a model saved by shallow_cf") from error
+        keep = model._keeper(checkpoint, checkpoint_every, ratings, valid)
+        start = model.parameters_
+        result = model._solve(ratings, start, rng, valid, callback, keep, progress)
+        return model._take(ratings, result)
+
+    def _start(self, ratings: Ratings, rng: np.random.Generator) -> Parameters:
+        drawn = Parameters.random(
             ratings.n_users,
             ratings.n_items,
             self.n_factors,
             bias=self.bias,
+            init=self.init,
             scale=self.init_scale,
             random_state=rng,
         )
-        result = SOLVERS[self.solver].solve(ratings, start, self.solver_options, callback, rng)
+        mean = float(ratings.rating.mean()) if self.global_mean else None
+        return Parameters(
+            *drawn.blocks(), global_mean=mean, rating_range=check_range("", self.rating_range)
+        )
+
+    def _extended(self, n_users: int, n_items: int, rng: np.random.Generator) -> Parameters:
+        """The parameters with drawn ones for users and items that came later."""
+        known = self.parameters_
+        drawn = Parameters.random(
+            n_users, n_items, self.n_factors, bias=known.has_bias,
+            init=self.init, scale=self.init_scale, random_state=rng,
+        )  # fmt: skip
+        pairs = zip(known.blocks(), drawn.blocks(), strict=True)
+        return known.with_blocks(np.concatenate([old, new[len(old) :]]) for old, new in pairs)
+
+    def _solve(
+        self,
+        ratings: Ratings,
+        start: Parameters,
+        rng: np.random.Generator,
+        valid: Ratings | None,
+        callback: Callback | None,
+        keep: Any,
+        progress: Progress | None = None,
+    ) -> SolverResult:
+        if self.solver == "sgd":
+            if valid is not None:
+                valid = aligned(valid, ratings)
+            result = sgd.solve(
+                ratings, start, self.solver_options, callback, rng,
+                valid=valid, keep=keep, progress=progress,
+            )  # fmt: skip
+        elif valid is not None or keep is not None:
+            raise ValueError(f"solver {self.solver!r} takes no `valid` and no `checkpoint`")
+        else:
+            result = SOLVERS[self.solver].solve(ratings, start, self.solver_options, callback, rng)
         if result.code in WITHOUT_SOLUTION:
-            warnings.warn(result.message, RuntimeWarning, stacklevel=2)
-        self.user_ids_, self.item_ids_ = ratings.user_ids, ratings.item_ids
+            warnings.warn(result.message, RuntimeWarning, stacklevel=3)
+        return result
+
+    def _take(self, ratings: Ratings, result: SolverResult) -> MatrixFactorization:
+        """Make a run's outcome this model's."""
+        self.user_ids_, self.item_ids_, self.ratings_ = ratings.user_ids, ratings.item_ids, ratings
         self.parameters_, self.result_ = result.parameters, result
         self.history_ = pd.DataFrame(result.trace)
         return self
 
+    def _keeper(
+        self, path: str | os.PathLike[str], every: int, ratings: Ratings, valid: Ratings | None
+    ) -> Any:
+        """What writes a checkpoint after every few epochs and after the last."""
+        check_int("checkpoint_every", every, 1)
+        prints = {
+            "ratings": _model_file.fingerprint(ratings),
+            "validation ratings": _model_file.fingerprint(valid),
+        }
+        form = self._start(ratings, np.random.default_rng(0))
+        model = copy.copy(self)
+        model.user_ids_, model.item_ids_, model.ratings_ = ratings.user_ids, ratings.item_ids, None
+
+        def keep(progress: Progress) -> None:
+            if progress.epoch % every and progress.epoch != self.solver_options.n_epochs:
+                return
+            model.parameters_ = form.unpack(progress.theta)
+            model.history_ = pd.DataFrame(progress.trace)
+            state, arrays = _model_file.pack_progress(progress)
+            model._write(path, {"training": prints | state}, arrays)
+
+        return keep
+
+    # --- predictions --------------------------------------------------------------------
     @property
     def user_factors_(self) -> FloatArray:
         """P, (n_users, n_factors)."""
@@ -175,12 +477,14 @@ class MatrixFactorization:
         """b_i, (n_items,), stars, or None without biases."""
         return self._fitted().item_bias
 
-    def predict(self, user_ids: npt.ArrayLike, item_ids: npt.ArrayLike) -> FloatArray:
+    def predict(self, user_ids: Any, item_ids: npt.ArrayLike | None = None) -> FloatArray:
         """Predicted stars for pairs of ids.
 
         Parameters
         ----------
         user_ids, item_ids : ids that broadcast against each other
+            Without `item_ids`, `user_ids` is an (n, 2) array or a table of two columns: user
+            id and item id.
 
         Returns
         -------
@@ -190,16 +494,51 @@ class MatrixFactorization:
         Raises
         ------
         ValueError
-            If an id was not in the ratings the model was fitted on.
+            If an id was not in the ratings the model was fitted on and `unknown` is "error".
         """
         parameters = self._fitted()
-        return parameters.predict(
-            index_of(self.user_ids_, user_ids, "user"), index_of(self.item_ids_, item_ids, "item")
+        if item_ids is None:
+            user_ids, item_ids = id_columns(user_ids)
+        if self.unknown == "error":
+            u = index_of(self.user_ids_, user_ids, "user")
+            return parameters.predict(u, index_of(self.item_ids_, item_ids, "item"))
+        u = find_ids(self.user_ids_, user_ids)
+        i = find_ids(self.item_ids_, item_ids)
+        if (u < 0).any() or (i < 0).any():
+            # The average user and item come last, which is where an index of -1 points.
+            parameters = parameters.with_blocks(
+                np.concatenate([block, block.mean(axis=0, keepdims=True)])
+                for block in parameters.blocks()
+            )
+        prediction = parameters.predict(u, i)
+        return (
+            prediction
+            if self.unknown == "mean"
+            else np.where((u < 0) | (i < 0), np.nan, prediction)
         )
+
+    def score(self, ratings: Any, y: Any = None) -> float:
+        """Share of the ratings' variance that predictions explain (R squared).
+
+        Parameters
+        ----------
+        ratings, y
+            As in `fit`.
+        """
+        ratings = as_ratings(ratings, y)
+        e = self._errors(ratings)
+        deviation = ratings.rating - ratings.rating.mean()
+        return 1 - float(e @ e) / float(deviation @ deviation)
+
+    def _errors(self, ratings: Ratings) -> FloatArray:
+        ids = ratings.user_ids[ratings.user_idx], ratings.item_ids[ratings.item_idx]
+        return self.predict(*ids) - ratings.rating
 
     def rmse(self, ratings: Ratings) -> float:
         """Root mean squared error over the given ratings, stars."""
-        return objective.rmse(ratings, self.parameters_for(ratings))
+        check_ratings(ratings)
+        e = self._errors(ratings)
+        return float(np.sqrt(e @ e / ratings.n_ratings))
 
     def parameters_for(self, ratings: Ratings) -> Parameters:
         """The parameters of these ratings' users and items, in the order of their ids.
@@ -250,49 +589,68 @@ class MatrixFactorization:
             If they do not fit together.
         """
         objective.check_fit(ratings, parameters)
-        model = cls(parameters.n_factors, bias=parameters.has_bias)
+        model = cls(
+            parameters.n_factors,
+            bias=parameters.has_bias,
+            global_mean=parameters.global_mean is not None,
+            rating_range=parameters.rating_range,
+        )
         model.parameters_ = parameters
         model.user_ids_, model.item_ids_ = ratings.user_ids, ratings.item_ids
+        model.ratings_ = ratings
         model.history_ = pd.DataFrame(columns=["epoch", "train_rmse", "seconds"])
         return model
 
-    def save(self, path: str | os.PathLike[str]) -> None:
-        """Write settings, ids, parameters and history to one .npz file.
+    # --- files --------------------------------------------------------------------------
+
+    def save(self, path: str | os.PathLike[str], *, ratings: bool = True) -> None:
+        """Write settings, ids, parameters, history and ratings to one .npz file.
 
         Only numbers and text are stored (no pickle), so a model from a stranger can
         be loaded safely. A seed is stored; a Generator is not, and neither is a
         constraint on cells that a function computes. An existing file is replaced,
         whole or not at all.
+
+        Parameters
+        ----------
+        path : path
+        ratings : bool
+            Whether to store what the model was fitted on, of which a loaded model needs
+            to know which items a user has seen. Predicting does without.
         """
-        parameters = self._fitted()
+        self._fitted()
+        kept = self.ratings_ if ratings else None
+        self._write(path, {}, {} if kept is None else _model_file.pack_ratings(kept))
+
+    def _write(
+        self, path: str | os.PathLike[str], settings: dict[str, Any], arrays: dict[str, Any]
+    ) -> None:
         seed = self.random_state
-        settings = {
-            "version": _FILE_VERSION,
-            "n_factors": self.n_factors,
-            "bias": self.bias,
-            "solver": self.solver,
-            "solver_options": as_json(self.solver_options),
-            "init_scale": self.init_scale,
-            "random_state": None if isinstance(seed, np.random.Generator | None) else int(seed),
-            "history_columns": list(self.history_.columns),
-        }
-        arrays = {
-            "settings": np.array(json.dumps(settings, default=np.generic.item)),
-            "user_ids": self.user_ids_,
-            "item_ids": self.item_ids_,
-            "user_factors": parameters.user_factors,
-            "item_factors": parameters.item_factors,
-            "history": self.history_.to_numpy(np.float64),
-        }
-        if parameters.biases is not None:
-            arrays["user_bias"], arrays["item_bias"] = parameters.biases
-        with whole_file(path, overwrite=True) as temporary, temporary.open("wb") as file:
-            # An open file, because for a name savez adds ".npz".
-            np.savez_compressed(file, **arrays)  # type: ignore[arg-type]
+        form, blocks = _model_file.pack_parameters(self.parameters_)
+        settings = (
+            settings
+            | {name: getattr(self, name) for name in _SETTINGS}
+            | {
+                "solver_options": as_json(self.solver_options),
+                "random_state": None if isinstance(seed, np.random.Generator | None) else int(seed),
+                "parameters": form,
+                "history_columns": list(self.history_.columns),
+            }
+        )
+        arrays = (
+            arrays
+            | blocks
+            | {
+                "user_ids": self.user_ids_,
+                "item_ids": self.item_ids_,
+                "history": self.history_.to_numpy(np.float64),
+            }
+        )
+        _model_file.write(path, settings, arrays)
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> MatrixFactorization:
-        """Read a model that `save` wrote.
+        """Read a model that `save` wrote, or a checkpoint of `fit`.
 
         Raises
         ------
@@ -301,48 +659,65 @@ class MatrixFactorization:
         ValueError
             If it is no such model, or one of a later version.
         """
-        name = Path(path).name
-        content = Path(path).read_bytes()
+        return cls._read(path)[0]
+
+    @classmethod
+    def _read(
+        cls, path: str | os.PathLike[str]
+    ) -> tuple[MatrixFactorization, dict[str, Any], dict[str, Any]]:
+        """The model in a file, and what else stands there."""
         try:
-            with np.load(io.BytesIO(content), allow_pickle=False) as file:
-                arrays = dict(file)
-            settings = json.loads(str(arrays["settings"]))
-            is_later = settings["version"] > _FILE_VERSION
-            model = None if is_later else cls._from_arrays(settings, arrays)
+            settings, arrays = _model_file.read(path)
+            model = cls._from_arrays(settings, arrays)
+        except (OSError, _model_file.LaterVersionError):
+            raise
         except Exception as error:  # whatever a foreign or damaged file makes the parsers raise
-            raise ValueError(f"{name} is not a model saved by shallow_cf") from error
-        if model is None:
-            raise ValueError(f"{name} was saved by a later version of shallow_cf")
-        return model
+            raise ValueError(f"{Path(path).name} is not a model saved by shallow_cf") from error
+        return model, settings, arrays
 
     @classmethod
     def _from_arrays(cls, settings: dict[str, Any], arrays: dict[str, Any]) -> MatrixFactorization:
-        """The model that `save` took apart."""
-        names = ("user_factors", "item_factors", "user_bias", "item_bias")
-        parameters = Parameters(*(arrays[name] for name in names if name in arrays))
+        """The model that `_write` took apart."""
+        parameters = _model_file.unpack_parameters(settings.get("parameters", {}), arrays)
         user_ids, item_ids = as_ids(arrays["user_ids"]), as_ids(arrays["item_ids"])
         if (len(user_ids), len(item_ids)) != (parameters.n_users, parameters.n_items):
             raise ValueError("ids and parameters do not fit together")
         shape = (parameters.n_factors, parameters.has_bias)
         if shape != (settings["n_factors"], settings["bias"]) or not parameters.is_finite():
             raise ValueError("settings and parameters do not fit together")
-        model = cls(
-            settings["n_factors"],
-            bias=settings["bias"],
-            solver=settings["solver"],
-            solver_options=from_json(
-                SOLVERS[settings["solver"]].options, settings["solver_options"]
-            ),
-            init_scale=settings["init_scale"],
-            random_state=settings["random_state"],
-        )
+        own = {name: settings[name] for name in _SETTINGS if name in settings}
+        own["rating_range"] = parameters.rating_range  # a tuple, of which JSON makes a list
+        kind = SOLVERS[settings["solver"]].options
+        model = cls(**own | {"solver_options": from_json(kind, settings["solver_options"])})
         history = pd.DataFrame(arrays["history"], columns=settings["history_columns"])
         counts = [name for name in ("epoch", "iteration", "search") if name in history]
         model.history_ = history.astype(dict.fromkeys(counts, "int64"))
         model.parameters_, model.user_ids_, model.item_ids_ = parameters, user_ids, item_ids
+        model.ratings_ = _model_file.unpack_ratings(arrays)
         return model
 
     def _fitted(self) -> Parameters:
         if not hasattr(self, "parameters_"):
             raise ValueError("this model is not fitted yet: call fit(ratings) first")
         return self.parameters_
+
+
+def _with_options(options: Any, nested: dict[str, Any]) -> Any:
+    """A solver's options with some changed, named as in ``solver_options__reg``."""
+    changes = {}
+    for name, value in nested.items():
+        owner, _, option = name.partition("__")
+        known = [field.name for field in fields(options)]
+        if owner != "solver_options" or option not in known:
+            raise ValueError(
+                f"there is no setting {name!r}; known: solver_options__ with {', '.join(known)}"
+            )
+        changes[option] = value
+    return replace(options, **changes)
+
+
+def _generator(state: Mapping[str, Any]) -> np.random.Generator:
+    """A random generator of the kind that a stored state is of."""
+    bits = getattr(np.random, state["bit_generator"])()
+    bits.state = state
+    return np.random.Generator(bits)

@@ -51,9 +51,11 @@ ALLOWED = {
     ],
     # Any other solver: the pieces that are no solver's own, and none of the solvers.
     "solvers.*": ["_checks", "ratings", "parameters", "objective", *SHARED_BY_SOLVERS],
+    "_inputs": ["_ids", "ratings"],
+    "_model_file": ["_files", "_ids", "parameters", "ratings", "solvers.descent"],
     "estimator": [
-        "_checks", "_files", "ratings", "parameters", "objective", "solvers", "solvers.options",
-        "solvers.result",
+        "_checks", "_ids", "_inputs", "_model_file", "ratings", "parameters", "objective",
+        "solvers", "solvers.descent", "solvers.options", "solvers.result", "solvers.sgd",
     ],
     "workbook": ["workbook.*"],
     # One sheet is one file: what stands on it, from a model to a canvas.

@@ -1,0 +1,80 @@
+"""What may be passed for ratings, and ratings of one model brought together."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+from scipy import sparse
+
+from shallow_cf._ids import index_of
+from shallow_cf.ratings import Ratings, check_ratings
+
+
+def as_ratings(ratings: Any, y: Any = None) -> Ratings:
+    """Ratings from what `fit` takes."""
+    if isinstance(ratings, Ratings):
+        return ratings
+    if y is not None:
+        return Ratings.from_arrays(ratings, y)
+    if sparse.issparse(ratings):
+        return Ratings.from_sparse(ratings)
+    if isinstance(ratings, pd.DataFrame):
+        return Ratings.from_frame(ratings)
+    raise TypeError(
+        "`ratings` must be Ratings, a table with user_id, item_id and rating, a sparse matrix, "
+        f"or pairs of ids with their stars as `y`, got {type(ratings).__name__}"
+    )
+
+
+def id_columns(pairs: Any) -> tuple[Any, Any]:
+    """User ids and item ids from a table of two columns."""
+    if np.ndim(pairs) != 2 or np.shape(pairs)[1] != 2:
+        raise ValueError(
+            "pass user ids and item ids, or one table with two columns (user id, item id); "
+            f"got shape {np.shape(pairs)}"
+        )
+    if isinstance(pairs, pd.DataFrame):
+        return pairs.iloc[:, 0].to_numpy(), pairs.iloc[:, 1].to_numpy()
+    array = np.asarray(pairs)
+    return array[:, 0], array[:, 1]
+
+
+def aligned(ratings: Ratings, to: Ratings) -> Ratings:
+    """The ratings with the indices of another table's users and items."""
+    check_ratings(ratings)
+    if np.array_equal(ratings.user_ids, to.user_ids) and np.array_equal(
+        ratings.item_ids, to.item_ids
+    ):
+        return ratings
+    u = index_of(to.user_ids, ratings.user_ids, "user")[ratings.user_idx]
+    i = index_of(to.item_ids, ratings.item_ids, "item")[ratings.item_idx]
+    return Ratings(to.user_ids, to.item_ids, u, i, ratings.rating, ratings.timestamp)
+
+
+def joined(known: npt.NDArray[Any], others: npt.NDArray[Any], kind: str) -> npt.NDArray[Any]:
+    """The known ids, and behind them those of the others that are new."""
+    if known.dtype.kind != others.dtype.kind:
+        raise ValueError(
+            f"{kind} ids such as {others[:1].tolist()[0]!r} are of another type than the known "
+            f"ones, such as {known[:1].tolist()[0]!r}"
+        )
+    return np.concatenate([known, others[~np.isin(others, known)]])
+
+
+def overlaid(
+    earlier: Ratings, later: Ratings, user_ids: npt.NDArray[Any], item_ids: npt.NDArray[Any]
+) -> Ratings:
+    """Earlier ratings and later ones, which count where both have a pair.
+
+    Timestamps are kept where both have them.
+    """
+    frame = pd.concat([earlier.to_frame(), later.to_frame()], ignore_index=True)
+    frame = frame.drop_duplicates(["user_id", "item_id"], keep="last")
+    u = index_of(user_ids, frame["user_id"].to_numpy(), "user")
+    i = index_of(item_ids, frame["item_id"].to_numpy(), "item")
+    has_times = earlier.timestamp is not None and later.timestamp is not None
+    times = frame["timestamp"].to_numpy(np.int64) if has_times else None
+    return Ratings(user_ids, item_ids, u, i, frame["rating"].to_numpy(np.float64), times)
