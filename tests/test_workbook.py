@@ -440,3 +440,26 @@ def test_a_shipped_workbook_is_what_its_command_writes(tmp_path, monkeypatch, ti
     for sheet in ("dotprod", "bias"):  # the minimum itself is flat, so it agrees far better
         then, now = (scf.read_workbook(p, sheet) for p in (EXCEL / name, tmp_path / name))
         assert then.objective == pytest.approx(now.objective, abs=1e-9)
+
+
+def test_embeddings_in_the_first_row_can_be_solved(tmp_path):
+    # Above them, where titles would stand, there is no row.
+    book = openpyxl.Workbook()
+    sheet = book.active
+    rows = [
+        [None, None, 0.5, 0.75],  # movie embeddings in C1:D1
+        [1, 0.25, "=MMULT($B2,C$1)", "=MMULT($B2,D$1)"],
+        [2, 0.75, "=MMULT($B3,C$1)", "=MMULT($B3,D$1)"],
+        [None, None, 10, 20],
+        [None, 1, 4, 3],
+        [None, 2, 2, 5],
+        [None, None, None, "=SQRT(SUMXMY2(C5:D6,C2:D3)/COUNT(C5:D6))"],
+    ]
+    for row in rows:
+        sheet.append(row)
+    book.save(tmp_path / "top.xlsx")
+    model = scf.read_workbook(tmp_path / "top.xlsx")
+    assert model.layout.item_factors.row == 1
+    ones = scf.Parameters(np.ones((2, 1)), np.ones((2, 1)))
+    scf.update_workbook(model, ones, tmp_path / "ones.xlsx")
+    assert scf.read_workbook(tmp_path / "ones.xlsx").parameters.equals(ones)

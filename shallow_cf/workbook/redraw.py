@@ -30,9 +30,9 @@ def source_of(
     """
     layout, values = model.layout, sheets[model.sheet].values
     above = (layout.item_bias or layout.item_factors).row - 1
-    block = Block(above, layout.item_factors.column, 1, layout.n_items)
+    block = Block(max(above, 1), layout.item_factors.column, 1, layout.n_items)
     titles = [values.get(cell_position(address)) for address in block.addresses()[0]]
-    if not all(isinstance(title, str) for title in titles):
+    if above < 1 or not all(isinstance(title, str) for title in titles):
         return Source(model.sheet, layout, model.ratings, parameters, model.solver_names)
     return Source(
         model.sheet, replace(layout, item_titles=block), model.ratings, parameters,
