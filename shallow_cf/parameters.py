@@ -255,6 +255,14 @@ class Parameters:
         low, high = self.rating_range
         return (prediction - low) * (high - prediction) / (high - low)  # (2s)
 
+    def check_plain(self, who: str) -> None:
+        """Raise ValueError, naming `who` cannot have them, if there is a mean or a range."""
+        if self.global_mean is not None or self.rating_range is not None:
+            raise ValueError(
+                f"{who} has the spreadsheet's model, without global_mean and rating_range, "
+                f"got {self!r}"
+            )
+
     def pack(self) -> FloatArray:
         """All numbers in one vector theta, (n_params,): P, Q, b_u, b_i, row by row."""
         return np.concatenate([block.ravel() for block in self.blocks()])

@@ -12,6 +12,7 @@ import reference
 
 import shallow_cf as scf
 from shallow_cf import objective
+from shallow_cf.solvers import grg, varpro
 
 RANGE = (0.5, 5.5)
 
@@ -136,6 +137,28 @@ def test_mean_and_range_stay_with_the_parameters():
         assert (other.global_mean, other.rating_range) == (3.0, RANGE)
     assert not theta.equals(scf.Parameters(*theta.blocks(), global_mean=3))
     assert "mean 3, from 0.5 to 5.5" in repr(theta)
+
+
+class TestWhatHasNeither:
+    """The spreadsheet's sheets and solvers say so, rather than leave mean and range out."""
+
+    @pytest.mark.parametrize("solve", [grg.solve, varpro.solve])
+    @pytest.mark.parametrize("extra", [{"global_mean": 3.0}, {"rating_range": RANGE}])
+    def test_solvers(self, solve, extra):
+        ratings, theta = reference.problem(3, 3, 1)
+        with pytest.raises(ValueError, match="has the spreadsheet's model, without global_mean"):
+            solve(ratings, scf.Parameters(*theta.blocks(), **extra))
+
+    def test_workbooks(self, tmp_path):
+        ratings, theta = reference.problem(3, 3, 1)
+        ranged = scf.Parameters(*theta.blocks(), rating_range=RANGE)
+        with pytest.raises(ValueError, match="a workbook has the spreadsheet's model"):
+            scf.write_workbook(tmp_path / "a.xlsx", ratings, ranged)
+        scf.write_workbook(tmp_path / "b.xlsx", ratings, theta, sheets=())
+        book = scf.read_workbook(tmp_path / "b.xlsx")
+        with pytest.raises(ValueError, match="a workbook has the spreadsheet's model"):
+            scf.update_workbook(book, ranged, tmp_path / "c.xlsx")
+        assert [path.name for path in tmp_path.iterdir()] == ["b.xlsx"]
 
 
 @pytest.mark.parametrize(

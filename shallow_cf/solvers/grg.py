@@ -92,6 +92,7 @@ def solve(
     """
     options = options or SolverOptions()
     check_start(ratings, parameters)
+    parameters.check_plain("solver grg")
     problem = Problem(ratings, parameters, options)
     refusal = _refusal(problem)
     if options.multistart and refusal is None:

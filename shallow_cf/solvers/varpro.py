@@ -168,6 +168,7 @@ def solve(
     """
     options = options or VarproOptions()
     check_start(ratings, parameters)
+    parameters.check_plain("solver varpro")
     if options.multistart:
         unbounded = np.full(parameters.n_params, np.inf)
         return multistart(

@@ -73,6 +73,7 @@ def update_workbook(
     shapes = [[block.shape for block in p.blocks()] for p in (parameters, model.parameters)]
     if shapes[0] != shapes[1]:
         raise ValueError(f"{parameters!r} do not fit the sheet's {model.parameters!r}")
+    parameters.check_plain("a workbook")
     numbers = {model.sheet: model.layout.parameter_cells(parameters)}
     own = _model_results(model, parameters)
     unheld = dict.fromkeys(model.layout.parameter_cells(model.parameters), math.nan)

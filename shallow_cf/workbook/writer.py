@@ -94,7 +94,8 @@ def write_workbook(
     FileExistsError
         If `path` exists and `overwrite` is false.
     ValueError
-        If models and ratings do not fit together, the table is too large for a
+        If models and ratings do not fit together, a model has a global mean or a rating
+        range (the sheets' formulas do not), the table is too large for a
         worksheet, an id or title cannot stand in a cell, or the dialog cannot hold a
         constraint: then give the `solver_options` to write.
     """
@@ -127,6 +128,7 @@ def _sources(
     for model in models:
         parameters = model if isinstance(model, Parameters) else model.parameters_for(ratings)
         objective.check_fit(ratings, parameters)
+        parameters.check_plain("a workbook")
         if not parameters.is_finite():
             raise ValueError("the parameters hold NaN or infinity, which no cell can hold")
         sheet = "bias" if parameters.has_bias else "dotprod"
