@@ -2,6 +2,21 @@
 
 from shallow_cf.datasets import find_titles, load_crosstab, read_ratings, read_titles
 from shallow_cf.estimator import MatrixFactorization
+from shallow_cf.evaluation import (
+    BiasesOnly,
+    GlobalMean,
+    compare,
+    cross_validate,
+    evaluate,
+    k_fold,
+    leave_k_out,
+    lesson_split,
+    mae,
+    ranking_metrics,
+    rmse,
+    split,
+    split_by_time,
+)
 from shallow_cf.objective import GradientError, check_gradient
 from shallow_cf.parameters import Parameters
 from shallow_cf.ratings import Ratings

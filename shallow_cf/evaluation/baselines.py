@@ -1,0 +1,160 @@
+"""Baselines: what any model with embeddings has to beat.
+
+Both predict without a single dot product. How much of a model's success they explain
+already is the first thing to ask of it.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from scipy import sparse
+from scipy.sparse.linalg import lsmr
+
+from shallow_cf._checks import check_number
+from shallow_cf._ids import find_ids
+from shallow_cf.ratings import Ratings, check_ratings
+
+FloatArray = npt.NDArray[np.float64]
+
+
+class GlobalMean:
+    """Predicts mu, the mean of all ratings it was fitted on, for everyone and everything.
+
+    Attributes
+    ----------
+    global_mean_ : float
+        mu, stars.
+
+    Examples
+    --------
+    >>> import shallow_cf as scf
+    >>> scf.GlobalMean().fit(scf.load_crosstab()).predict([15, 30], 1).round(2)
+    array([3.99, 3.99])
+    """
+
+    global_mean_: float
+    item_ids_: npt.NDArray[Any]
+
+    def fit(self, ratings: Ratings) -> GlobalMean:
+        """Take the mean of the ratings; returns this object."""
+        check_ratings(ratings)
+        self.global_mean_ = float(ratings.rating.mean())
+        self.item_ids_ = ratings.item_ids
+        return self
+
+    def predict(self, user_ids: npt.ArrayLike, item_ids: npt.ArrayLike) -> FloatArray:
+        """The mean, stars, in the shape that users and items broadcast to."""
+        _check_fitted(self)
+        shape = np.broadcast_shapes(np.shape(user_ids), np.shape(item_ids))
+        return np.full(shape, self.global_mean_)
+
+    def predict_all(self, user_ids: npt.ArrayLike) -> FloatArray:
+        """The mean for these users and every item, (n, n_items), stars."""
+        _check_fitted(self)
+        return np.full((np.size(user_ids), len(self.item_ids_)), self.global_mean_)
+
+    def __repr__(self) -> str:
+        return "GlobalMean()"
+
+
+class BiasesOnly:
+    """Predicts mu + b_u + b_i: some users are generous, some items are liked.
+
+    mu is the mean of the ratings. The biases minimise a ridge regression, half-SSE plus L2:
+
+        1/2 * sum (mu + b_u + b_i - r)**2  +  reg/2 * (sum b_u**2 + sum b_i**2)
+
+    that is, least squares with one column a user and one column an item, and two ones in
+    each row. Koren, Bell and Volinsky (2009), "Matrix Factorization Techniques for
+    Recommender Systems", IEEE Computer 42(8), eq. 3.
+
+    Parameters
+    ----------
+    reg : float
+        lambda > 0, in ratings: a bias is pulled to 0 as if its user or item had that many
+        more ratings of just mu. The default was the best of 1, 2, 3, 4, 5, 6, 8 and 10 in
+        ten folds of MovieLens 100K (RMSE 0.938) and in the lesson's split of
+        ml-latest-small (0.884).
+
+    Attributes
+    ----------
+    global_mean_ : float
+        mu, stars.
+    user_bias_, item_bias_ : (n_users,) and (n_items,) arrays
+        b_u and b_i, stars; 0 without ratings.
+    user_ids_, item_ids_ : arrays of ids
+
+    Raises
+    ------
+    ValueError, TypeError
+        If `reg` is no number above 0.
+
+    Examples
+    --------
+    >>> import shallow_cf as scf
+    >>> ratings = scf.load_crosstab()
+    >>> model = scf.BiasesOnly().fit(ratings)
+    >>> round(scf.rmse(model, ratings), 2)
+    0.83
+    """
+
+    global_mean_: float
+    user_bias_: FloatArray
+    item_bias_: FloatArray
+    user_ids_: npt.NDArray[Any]
+    item_ids_: npt.NDArray[Any]
+
+    def __init__(self, reg: float = 3.0) -> None:
+        self.reg = check_number("reg", reg, 0.0, above=True)
+
+    def fit(self, ratings: Ratings) -> BiasesOnly:
+        """Solve the ridge regression; returns this object."""
+        check_ratings(ratings)
+        self.user_ids_, self.item_ids_ = ratings.user_ids, ratings.item_ids
+        self.global_mean_ = float(ratings.rating.mean())
+        deviation = ratings.rating - self.global_mean_
+        # LSMR needs products with the sparse table and its transpose only, no matrix of
+        # biases times biases; damp is the root of lambda.
+        biases = lsmr(_indicators(ratings), deviation, damp=self.reg**0.5, atol=1e-12, btol=1e-12)
+        self.user_bias_, self.item_bias_ = np.split(biases[0], [ratings.n_users])
+        return self
+
+    def predict(self, user_ids: npt.ArrayLike, item_ids: npt.ArrayLike) -> FloatArray:
+        """mu + b_u + b_i, stars, in the shape that users and items broadcast to.
+
+        A user or item that was not there in `fit` has a bias of 0.
+        """
+        _check_fitted(self)
+        bu = _bias_of(self.user_ids_, self.user_bias_, user_ids)
+        bi = _bias_of(self.item_ids_, self.item_bias_, item_ids)
+        return self.global_mean_ + bu + bi
+
+    def predict_all(self, user_ids: npt.ArrayLike) -> FloatArray:
+        """mu + b_u + b_i of these users and every item, (n, n_items), stars."""
+        _check_fitted(self)
+        return self.predict(np.ravel(user_ids)[:, None], self.item_ids_)
+
+    def __repr__(self) -> str:
+        return f"BiasesOnly(reg={self.reg:g})"
+
+
+def _indicators(ratings: Ratings) -> sparse.csr_array:
+    """A row a rating with a one for its user and a one for its item."""
+    n, n_biases = len(ratings), ratings.n_users + ratings.n_items
+    columns = np.column_stack((ratings.user_idx, ratings.n_users + ratings.item_idx))
+    return sparse.csr_array(
+        (np.ones(2 * n), columns.ravel(), np.arange(0, 2 * n + 1, 2)), shape=(n, n_biases)
+    )
+
+
+def _bias_of(ids: npt.NDArray[Any], bias: FloatArray, wanted: npt.ArrayLike) -> FloatArray:
+    found: FloatArray = np.append(bias, 0.0)[find_ids(ids, wanted)]  # unknown: -1, the last
+    return found
+
+
+def _check_fitted(model: GlobalMean | BiasesOnly) -> None:
+    if not hasattr(model, "global_mean_"):
+        raise ValueError("this model is not fitted yet: call fit(ratings) first")
