@@ -20,6 +20,7 @@ from shallow_cf.evaluation import (
 from shallow_cf.objective import GradientError, check_gradient
 from shallow_cf.parameters import Parameters
 from shallow_cf.ratings import Ratings
+from shallow_cf.recommend import Explanation
 from shallow_cf.reports import Report, answer_report, limits_report, sensitivity_report
 from shallow_cf.solvers.descent import DivergenceError, SGDOptions
 from shallow_cf.solvers.optimizers import (

@@ -24,6 +24,7 @@ from shallow_cf._checks import (
 )
 from shallow_cf._ids import as_ids, find_ids, index_of
 from shallow_cf._inputs import aligned, as_ratings, id_columns, joined, overlaid
+from shallow_cf._using import Using
 from shallow_cf.parameters import INITS, FloatArray, IntArray, Parameters
 from shallow_cf.ratings import Ratings, check_ratings
 from shallow_cf.solvers import SOLVERS, sgd
@@ -38,7 +39,7 @@ _SETTINGS = (
 )  # fmt: skip
 
 
-class MatrixFactorization:
+class MatrixFactorization(Using):
     """Collaborative filtering by embeddings: prediction = dot product (+ biases).
 
     The defaults are the spreadsheet's. `fit` takes `Ratings`, or what `Ratings` can be made

@@ -53,9 +53,19 @@ ALLOWED = {
     "solvers.*": ["_checks", "ratings", "parameters", "objective", *SHARED_BY_SOLVERS],
     "_inputs": ["_ids", "ratings"],
     "_model_file": ["_files", "_ids", "parameters", "ratings", "solvers.descent"],
+    # What a fitted model is good for, from the lowest to the highest.
+    "ranking": ["parameters"],
+    "recommend": ["_checks", "_ids", "parameters", "ranking", "ratings"],
+    "fold_in": ["_checks", "_ids", "objective", "parameters", "ratings"],
+    "meaning": ["_checks", "parameters", "ranking", "ratings"],
+    "plots": ["_checks", "_using", "parameters"],
+    "_using": [
+        "_checks", "_ids", "fold_in", "meaning", "parameters", "ranking", "ratings", "recommend",
+    ],
     "estimator": [
-        "_checks", "_ids", "_inputs", "_model_file", "ratings", "parameters", "objective",
-        "solvers", "solvers.descent", "solvers.options", "solvers.result", "solvers.sgd",
+        "_checks", "_ids", "_inputs", "_model_file", "_using", "ratings", "parameters",
+        "objective", "solvers", "solvers.descent", "solvers.options", "solvers.result",
+        "solvers.sgd",
     ],
     # Judges anything that predicts stars, so it knows no model but its own baselines.
     "evaluation": ["evaluation.*"],

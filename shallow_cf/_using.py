@@ -1,0 +1,347 @@
+"""What a fitted model is good for: the methods of `MatrixFactorization` beside fit and predict.
+
+Ids come in and tables come out here; the work is done by `recommend`, `fold_in` and
+`meaning`, on parameters and indices.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from shallow_cf._checks import check_choice, check_int
+from shallow_cf._ids import index_of
+from shallow_cf.parameters import FloatArray, IntArray, Parameters
+from shallow_cf.ranking import often_rated
+from shallow_cf.ratings import Ratings
+from shallow_cf.recommend import MEASURES, Explanation, best_items, nearest, terms
+
+#: Id -> what it is called.
+Titles = Mapping[Any, str]
+
+
+class Using:
+    """Methods that use what was learned. Not a model by itself."""
+
+    parameters_: Parameters
+    user_ids_: npt.NDArray[Any]
+    item_ids_: npt.NDArray[Any]
+    ratings_: Ratings | None
+
+    def _fitted(self) -> Parameters:
+        """The parameters, or ValueError where there are none yet."""
+        raise NotImplementedError
+
+    def recommend(
+        self,
+        user_id: Any,
+        n: int = 10,
+        *,
+        exclude_seen: bool = True,
+        min_ratings: int = 0,
+        items: npt.ArrayLike | None = None,
+        titles: Titles | None = None,
+    ) -> pd.DataFrame:
+        """The items with the highest predictions for a user, or for each of several.
+
+        Parameters
+        ----------
+        user_id : id or sequence of ids
+            For whom.
+        n : int
+            Items for each user; fewer where there are not so many.
+        exclude_seen : bool
+            Whether to leave out what the user rated.
+        min_ratings : int
+            Only items with so many ratings or more.
+        items : sequence of ids, optional
+            Only among these items.
+        titles : dict, optional
+            Item id -> title, for instance from `read_titles`.
+
+        Returns
+        -------
+        DataFrame
+            ``item_id``, ``prediction`` (stars, highest first; of equal ones the item that
+            comes first in ``item_ids_``), and ``title`` where titles were given. For
+            several users ``user_id`` comes before, one user after the other.
+
+        Raises
+        ------
+        ValueError
+            If an id was not in the ratings the model was fitted on, or those ratings are
+            needed (`exclude_seen`, `min_ratings`) and were not kept.
+
+        Examples
+        --------
+        >>> import shallow_cf as scf
+        >>> ratings = scf.load_crosstab()
+        >>> model = scf.MatrixFactorization(solver="varpro", random_state=0).fit(ratings)
+        >>> model.recommend(294).round(2)
+           item_id  prediction
+        0      296        3.35
+        1      608        3.22
+        2      593        2.83
+        >>> model.recommend([294, 564], 2, exclude_seen=False, items=[260, 296, 318]).round(2)
+           user_id  item_id  prediction
+        0      294      260        4.46
+        1      294      296        3.35
+        2      564      296        4.82
+        3      564      318        4.28
+        """
+        parameters = self._fitted()
+        check_int("n", n, 1)
+        asked = np.asarray(user_id)
+        u = index_of(self.user_ids_, asked, "user").ravel()
+        candidates = self._chosen("item", min_ratings)
+        if items is not None:
+            among = index_of(self.item_ids_, np.atleast_1d(np.asarray(items)), "item")
+            candidates = np.intersect1d(candidates, among)
+        seen = self._kept("`exclude_seen=True`") if exclude_seen else None
+        row, i, prediction = best_items(parameters, u, n, candidates, seen)
+        table = self._table("item", i, titles, prediction=prediction)
+        if asked.ndim:
+            table.insert(0, "user_id", self.user_ids_[u[row]])
+        return table
+
+    def similar_items(
+        self,
+        item_id: Any,
+        n: int = 10,
+        *,
+        measure: str = "cosine",
+        min_ratings: int = 0,
+        titles: Titles | None = None,
+    ) -> pd.DataFrame:
+        """The items whose embeddings are most like that of an item.
+
+        Parameters
+        ----------
+        item_id : id
+        n : int
+            How many; fewer where there are not so many.
+        measure : {"cosine", "dot"}
+            Cosine of the angle between two embeddings, or their dot product, which
+            prefers long ones. Biases do not count.
+        min_ratings : int
+            Only items with so many ratings or more.
+        titles : dict, optional
+            Item id -> title.
+
+        Returns
+        -------
+        DataFrame
+            ``item_id``, ``similarity`` (highest first), and ``title`` where titles were
+            given. The item itself is left out.
+
+        Raises
+        ------
+        ValueError
+            If the id is not known, or `min_ratings` needs ratings that were not kept.
+
+        Examples
+        --------
+        >>> import shallow_cf as scf
+        >>> ratings = scf.load_crosstab()
+        >>> model = scf.MatrixFactorization(solver="varpro", random_state=0).fit(ratings)
+        >>> model.similar_items(260, 2).round(2)
+           item_id  similarity
+        0     1196        0.90
+        1     1198        0.84
+        """
+        return self._nearest("item", item_id, n, measure, min_ratings, titles)
+
+    def similar_users(
+        self,
+        user_id: Any,
+        n: int = 10,
+        *,
+        measure: str = "cosine",
+        min_ratings: int = 0,
+        titles: Titles | None = None,
+    ) -> pd.DataFrame:
+        """The users whose embeddings are most like that of a user.
+
+        As `similar_items`, with users for items: `min_ratings` are ratings given, and
+        `titles` name users.
+
+        Examples
+        --------
+        >>> import shallow_cf as scf
+        >>> ratings = scf.load_crosstab()
+        >>> model = scf.MatrixFactorization(solver="varpro", random_state=0).fit(ratings)
+        >>> model.similar_users(294, 2).round(2)
+           user_id  similarity
+        0       73        0.92
+        1      311        0.91
+        """
+        return self._nearest("user", user_id, n, measure, min_ratings, titles)
+
+    def explain(
+        self, user_id: Any, item_id: Any, *, n: int = 5, titles: Titles | None = None
+    ) -> Explanation:
+        """How the prediction of a user for an item comes about.
+
+        Parameters
+        ----------
+        user_id, item_id : ids
+        n : int
+            How many of the items that the user rated to show, those nearest to this one;
+            0 does without the ratings the model was fitted on.
+        titles : dict, optional
+            Item id -> title.
+
+        Returns
+        -------
+        Explanation
+            Its ``terms`` add up to the score, which is the ``prediction`` unless there is
+            a rating range.
+
+        Raises
+        ------
+        ValueError
+            If an id is not known, or `n` > 0 and the ratings were not kept.
+
+        Examples
+        --------
+        >>> import shallow_cf as scf
+        >>> ratings = scf.load_crosstab()
+        >>> model = scf.MatrixFactorization(2, bias=True, solver="varpro", random_state=0)
+        >>> why = model.fit(ratings).explain(294, 296, n=2)
+        >>> why.terms[["term", "product"]].round(2)
+                term  product
+        0  user bias    -0.09
+        1  item bias     4.60
+        2   factor 1    -0.01
+        3   factor 2     0.02
+        >>> round(why.score, 2) == round(why.prediction, 2) == 4.51
+        True
+        >>> why.rated.round(2)
+           item_id  similarity  rating
+        0     2571        0.98     4.5
+        1     1196        0.77     4.0
+        """
+        parameters = self._fitted()
+        check_int("n", n, 0)
+        u, i = self._index("user", user_id), self._index("item", item_id)
+        user, item = _keys(self.user_ids_[[u]])[0], _keys(self.item_ids_[[i]])[0]
+        ratings = self._kept("`explain` with n > 0") if n else None
+        stars = {} if ratings is None else _given(ratings, u)
+        own = np.array(list(stars), np.intp)
+        near, similarity = nearest(parameters.item_factors, i, n, "cosine", own)
+        rating = np.array([stars[k] for k in near.tolist()], np.float64)
+        return Explanation(
+            user_id=user,
+            item_id=item,
+            title="" if titles is None else titles.get(item, ""),
+            terms=terms(parameters, u, i),
+            prediction=float(parameters.predict(u, i)),
+            rating_range=parameters.rating_range,
+            rating=stars.get(i),
+            rated=self._table("item", near, titles, similarity=similarity, rating=rating),
+        )
+
+    def predict_all(self, user_ids: npt.ArrayLike | None = None) -> FloatArray:
+        """Predicted stars of users for every item.
+
+        Parameters
+        ----------
+        user_ids : ids, optional
+            All users, in the order of ``user_ids_``, if None.
+
+        Returns
+        -------
+        (n, n_items) array of float
+            Stars, a row a user, a column an item in the order of ``item_ids_``; (n_items,)
+            for a single id.
+
+        Raises
+        ------
+        ValueError
+            If an id was not in the ratings the model was fitted on.
+
+        Examples
+        --------
+        >>> import shallow_cf as scf
+        >>> model = scf.MatrixFactorization(random_state=0).fit(scf.load_crosstab())
+        >>> model.predict_all([294, 509]).shape
+        (2, 15)
+        """
+        parameters = self._fitted()
+        if user_ids is None:
+            return parameters.predict_all()
+        u = index_of(self.user_ids_, user_ids, "user")
+        table = parameters.select(u.ravel(), np.arange(parameters.n_items)).predict_all()
+        return table.reshape(*u.shape, parameters.n_items)
+
+    def _nearest(
+        self,
+        side: str,
+        wanted: Any,
+        n: int,
+        measure: str,
+        min_ratings: int,
+        titles: Titles | None,
+    ) -> pd.DataFrame:
+        parameters = self._fitted()
+        check_int("n", n, 1)
+        check_choice("measure", measure, MEASURES)
+        k = self._index(side, wanted)
+        factors = parameters.item_factors if side == "item" else parameters.user_factors
+        idx, similarity = nearest(factors, k, n, measure, self._chosen(side, min_ratings))
+        return self._table(side, idx, titles, similarity=similarity)
+
+    def _ids(self, side: str) -> npt.NDArray[Any]:
+        return self.item_ids_ if side == "item" else self.user_ids_
+
+    def _index(self, side: str, wanted: Any) -> int:
+        """Where a single id stands."""
+        if np.ndim(wanted):
+            raise TypeError(f"`{side}_id` must be a single id, got {wanted!r}")
+        return int(index_of(self._ids(side), wanted, side))
+
+    def _kept(self, wants: str) -> Ratings:
+        """The ratings the model was fitted on, or ValueError saying what wants them."""
+        if self.ratings_ is None:
+            raise ValueError(
+                f"this model was saved without its ratings, and {wants} needs them: "
+                "fit it again, or do without"
+            )
+        return self.ratings_
+
+    def _chosen(self, side: str, min_ratings: int, most_rated: int | None = None) -> IntArray:
+        """Indices of the users or items with many ratings, ascending."""
+        check_int("min_ratings", min_ratings, 0)
+        if most_rated is not None:
+            check_int("most_rated", most_rated, 1)
+        ids = self._ids(side)
+        if min_ratings == 0 and most_rated is None:
+            return np.arange(len(ids))
+        ratings = self._kept("`min_ratings`" if most_rated is None else "`most_rated`")
+        idx = ratings.item_idx if side == "item" else ratings.user_idx
+        return often_rated(np.bincount(idx, minlength=len(ids)), min_ratings, most_rated)
+
+    def _table(
+        self, side: str, idx: IntArray, titles: Titles | None, **columns: FloatArray
+    ) -> pd.DataFrame:
+        """Ids, columns of numbers, and titles ("" where one is missing) if there are any."""
+        ids = self._ids(side)[idx]
+        table = pd.DataFrame({f"{side}_id": ids, **columns})
+        if titles is not None:
+            table["title"] = [titles.get(key, "") for key in _keys(ids)]
+        return table
+
+
+def _keys(ids: npt.NDArray[Any]) -> list[Any]:
+    """Ids as one writes them in a dict; dates as NumPy has them, which `tolist` may count."""
+    return list(ids) if ids.dtype.kind == "M" else ids.tolist()
+
+
+def _given(ratings: Ratings, u: int) -> dict[int, float]:
+    """Item -> stars, of all that a user rated, in the order of the items."""
+    own = slice(*np.searchsorted(ratings.user_idx, [u, u + 1]))  # ratings are sorted by user
+    return dict(zip(ratings.item_idx[own].tolist(), ratings.rating[own].tolist(), strict=True))
