@@ -6,14 +6,16 @@ Ids come in and tables come out here; the work is done by `recommend`, `fold_in`
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from shallow_cf._checks import check_choice, check_int
+from shallow_cf import fold_in
+from shallow_cf._checks import check_choice, check_int, check_number
 from shallow_cf._ids import index_of
 from shallow_cf.parameters import FloatArray, IntArray, Parameters
 from shallow_cf.ranking import often_rated
@@ -277,6 +279,111 @@ class Using:
         u = index_of(self.user_ids_, user_ids, "user")
         table = parameters.select(u.ravel(), np.arange(parameters.n_items)).predict_all()
         return table.reshape(*u.shape, parameters.n_items)
+
+    def fold_in_user(
+        self,
+        ratings: Mapping[Any, float],
+        user_id: Any = None,
+        *,
+        reg: float = fold_in.DEFAULT_REG,
+    ) -> Self:
+        """A model that knows one more user, from a few ratings and without training.
+
+        All other numbers stay as they are; the new user's minimise
+        `objective.half_sse` (the derivation opens `shallow_cf.fold_in`).
+
+        Parameters
+        ----------
+        ratings : dict
+            Item id -> stars. An empty one is a user of whom nothing is known: all zeros.
+        user_id : id, optional
+            What to call the user; if None, one more than the highest id, or "new user"
+            where ids are texts.
+        reg : float
+            L2 penalty lambda >= 0 on the new numbers. The default, 3, comes within 0.012
+            stars of the best penalty in each of the models it was chosen by: users of
+            MovieLens 100K folded in from 43 ratings each, tested on as many others, RMSE
+            0.925 stars with 5 factors and biases (0.957 with biases alone, 0.995 without a
+            penalty).
+
+        Returns
+        -------
+        MatrixFactorization
+            A new one, with the user at the end of ``user_ids_`` and the ratings in
+            ``ratings_``; this one stays as it is. ``history_`` and ``result_`` are still
+            those of the training.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If an item is not known, a rating is no finite number or outside the rating
+            range, `user_id` is in use or of another type than the other ids, or `reg` is
+            negative.
+
+        Examples
+        --------
+        >>> import shallow_cf as scf
+        >>> model = scf.MatrixFactorization(2, bias=True, solver="varpro", random_state=0)
+        >>> model = model.fit(scf.load_crosstab()).fold_in_user({260: 5, 1196: 5, 589: 2})
+        >>> model.user_ids_[-1]
+        np.int64(625)
+        >>> model.recommend(625, 3).round(1)
+           item_id  prediction
+        0      110         4.8
+        1      296         4.8
+        2      527         4.5
+        """
+        return self._folded_in("user", ratings, user_id, reg)
+
+    def fold_in_item(
+        self,
+        ratings: Mapping[Any, float],
+        item_id: Any = None,
+        *,
+        reg: float = fold_in.DEFAULT_REG,
+    ) -> Self:
+        """A model that knows one more item, from a few ratings and without training.
+
+        As `fold_in_user`, with users and items exchanged.
+
+        Parameters
+        ----------
+        ratings : dict
+            User id -> stars.
+        item_id : id, optional
+            What to call the item; if None, one more than the highest id, or "new item"
+            where ids are texts.
+        reg : float
+            L2 penalty lambda >= 0 on the new numbers.
+
+        Examples
+        --------
+        >>> import shallow_cf as scf
+        >>> model = scf.MatrixFactorization(2, bias=True, solver="varpro", random_state=0)
+        >>> model = model.fit(scf.load_crosstab()).fold_in_item({294: 3, 509: 4.5}, 99999)
+        >>> model.item_ids_[-1]
+        np.int64(99999)
+        """
+        return self._folded_in("item", ratings, item_id, reg)
+
+    def _folded_in(self, side: str, given: Mapping[Any, float], new_id: Any, reg: float) -> Self:
+        parameters = self._fitted()
+        reg = check_number("reg", reg, 0.0)
+        other = "item" if side == "user" else "user"
+        idx, stars = fold_in.check_given(given, self._ids(other), other, parameters.rating_range)
+        ids = fold_in.with_id(self._ids(side), new_id, side)
+        model = copy.copy(self)
+        if side == "user":
+            x = fold_in.best_numbers(parameters, idx, stars, reg)
+            model.parameters_, model.user_ids_ = fold_in.with_user(parameters, x), ids
+        else:
+            mirror = fold_in.turned(parameters)
+            x = fold_in.best_numbers(mirror, idx, stars, reg)
+            model.parameters_ = fold_in.turned(fold_in.with_user(mirror, x))
+            model.item_ids_ = ids
+        if self.ratings_ is not None:
+            model.ratings_ = fold_in.with_ratings(self.ratings_, side, ids, idx, stars)
+        return model
 
     def _nearest(
         self,

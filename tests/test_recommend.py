@@ -167,7 +167,7 @@ class TestRecommend:
             model.recommend(100, items=[7001, 3])
         with pytest.raises(ValueError, match="`n` must be >= 1, got 0"):
             model.recommend(100, 0)
-        with pytest.raises(TypeError, match="`n` must be a whole number, got 2.5"):
+        with pytest.raises(TypeError, match=r"`n` must be a whole number, got 2\.5"):
             model.recommend(100, 2.5)
         with pytest.raises(ValueError, match="`min_ratings` must be >= 0, got -1"):
             model.recommend(100, min_ratings=-1)
