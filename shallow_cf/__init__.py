@@ -2,7 +2,6 @@
 
 from shallow_cf.datasets import find_titles, load_crosstab, read_ratings, read_titles
 from shallow_cf.estimator import MatrixFactorization
-<<<<<<< HEAD
 from shallow_cf.evaluation import (
     BiasesOnly,
     GlobalMean,
@@ -18,9 +17,7 @@ from shallow_cf.evaluation import (
     split,
     split_by_time,
 )
-=======
 from shallow_cf.meaning import PrincipalComponents
->>>>>>> 1d145a6 (Show what the factors mean: biases at both ends, principal components, items along factors)
 from shallow_cf.objective import GradientError, check_gradient
 from shallow_cf.parameters import Parameters
 from shallow_cf.ratings import Ratings

@@ -46,8 +46,10 @@ import numpy.typing as npt
 import pandas as pd
 from scipy import optimize
 
+from shallow_cf._checks import listed
+from shallow_cf._ids import as_ids, find_ids
 from shallow_cf.parameters import FloatArray, IntArray, Parameters
-from shallow_cf.ratings import Ratings, as_ids, listed
+from shallow_cf.ratings import Ratings
 
 #: Penalty that serves where none is given. Measured on MovieLens 100K: a tenth of the users
 #: was kept from training and folded in from half of their ratings, 43 on average; RMSE,
@@ -88,7 +90,7 @@ def best_numbers(
         p_u, and b_u behind it if there are biases.
     """
     A = parameters.item_factors[item_idx]
-    known = np.full(len(A), float(parameters.global_mean))
+    known = np.full(len(A), parameters.offset)
     if parameters.item_bias is not None:
         A = np.column_stack((A, np.ones(len(A))))
         known += parameters.item_bias[item_idx]
@@ -169,7 +171,7 @@ def check_given(
     keys = [key for key, _ in pairs]
     if len(set(keys)) < len(keys):  # a Series may have that
         raise ValueError(f"`ratings` must have each {kind} id once")
-    idx = np.asarray(pd.Index(ids).get_indexer(pd.Index(keys, dtype=object)), np.intp)
+    idx = find_ids(ids, np.array(keys, dtype=object))
     unknown = [key for key, k in zip(keys, idx.tolist(), strict=True) if k < 0]
     if unknown:
         raise ValueError(

@@ -18,9 +18,7 @@ from scipy import sparse
 
 from shallow_cf._checks import check_choice, check_int, listed, shown
 from shallow_cf._columns import as_seconds, as_stars
-from shallow_cf._ids import as_ids as as_ids
-from shallow_cf._ids import clean_ids, index_ids
-from shallow_cf._ids import index_of as index_of
+from shallow_cf._ids import as_ids, clean_ids, index_ids
 
 DUPLICATES = ("error", "mean", "last")
 

@@ -125,8 +125,8 @@ def terms(parameters: Parameters, u: int, i: int) -> pd.DataFrame:
     """
     nan = np.nan
     rows: list[tuple[str, float, float, float]] = []
-    if parameters.global_mean:
-        rows.append(("global mean", nan, nan, parameters.global_mean))
+    if parameters.global_mean is not None:
+        rows.append(("global mean", nan, nan, parameters.offset))
     if parameters.biases is not None:
         bu, bi = parameters.biases
         rows += [("user bias", bu[u], nan, bu[u]), ("item bias", nan, bi[i], bi[i])]

@@ -20,7 +20,7 @@ def model_of(ratings, parameters):
 def problem(bias, rating_range, n_factors=3):
     """Twelve users, eight items; a mean, and a range if asked for."""
     ratings, theta = reference.problem(12, 8, n_factors, bias=bias, rated=0.7)
-    mean = 0.3 if rating_range is None else -1.2
+    mean = 0.3 if rating_range is None else 1.5
     return model_of(
         ratings, scf.Parameters(*theta.blocks(), global_mean=mean, rating_range=rating_range)
     )
@@ -58,7 +58,7 @@ def system(model, given):
         i = model.item_ids_.tolist().index(item)
         q = theta.item_factors[i].tolist()
         A.append(q if theta.item_bias is None else [*q, 1.0])
-        known = theta.global_mean + (0.0 if theta.item_bias is None else theta.item_bias[i])
+        known = theta.offset + (0.0 if theta.item_bias is None else theta.item_bias[i])
         t.append(stars - known)
     return np.array(A), np.array(t)
 

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from scipy import sparse
 
 import shallow_cf as scf
-from shallow_cf.ratings import index_of
+from shallow_cf._ids import index_of
 
 quick = settings(deadline=None, max_examples=30)
 

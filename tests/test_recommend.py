@@ -20,7 +20,7 @@ def model_of(ratings, parameters):
     return scf.MatrixFactorization.from_parameters(ratings, parameters)
 
 
-def full(parameters, mean=0.0, rating_range=None):
+def full(parameters, mean=None, rating_range=None):
     return scf.Parameters(*parameters.blocks(), global_mean=mean, rating_range=rating_range)
 
 
@@ -29,7 +29,7 @@ def model(request):
     """Nine users (ids 100, 103, ...) and seven items (ids 7006 down to 7000), some blanks."""
     ratings, theta = reference.problem(9, 7, 3, bias=request.param != "plain", rated=0.6)
     if request.param == "sigmoid":
-        theta = full(theta, -2.0, (0.0, 5.5))
+        theta = full(theta, 0.7, (0.0, 5.5))
     ids = 100 + 3 * np.arange(9), 7006 - np.arange(7)
     return model_of(with_ids(ratings, *ids), theta)
 
@@ -246,7 +246,7 @@ class TestExplain:
         theta = model.parameters_
         for user, item in [(100, 7000), (112, 7004)]:
             why = model.explain(user, item)
-            assert float(theta.squash(np.array(why.score - theta.global_mean))) == pytest.approx(
+            assert float(theta.squash(np.array(why.score - theta.offset))) == pytest.approx(
                 float(model.predict(user, item)), rel=1e-12
             )
             assert why.prediction == float(model.predict(user, item))
@@ -298,7 +298,7 @@ class TestExplain:
 
     def test_a_sigmoid_is_shown(self):
         ratings, theta = reference.problem(2, 3, 2)
-        why = model_of(ratings, full(theta, 0.0, (0.0, 5.5))).explain(0, 0)
+        why = model_of(ratings, full(theta, None, (0.0, 5.5))).explain(0, 0)
         assert "sigmoid, from 0 to 5.5" in str(why)
         assert "global mean" not in str(why)
 
