@@ -195,6 +195,14 @@ def batch_residuals(
 def weighted_sums(parameters: Parameters, u: IntArray, i: IntArray, e: FloatArray) -> Parameters:
     """The sums of (4a) to (4d) without the penalty, over any ratings.
 
+    Parameters and result are those of `packed_sums`, the result unpacked.
+    """
+    return Parameters(*parameters.unpack(packed_sums(parameters, u, i, e)).blocks())
+
+
+def packed_sums(parameters: Parameters, u: IntArray, i: IntArray, e: FloatArray) -> FloatArray:
+    """The sums of (4a) to (4d) without the penalty, over any ratings, as one vector.
+
     Parameters
     ----------
     parameters : Parameters
@@ -202,26 +210,43 @@ def weighted_sums(parameters: Parameters, u: IntArray, i: IntArray, e: FloatArra
         Which users and items the ratings are of.
     e : (n,) array of float
         Residuals, or multiples of them.
+
+    Returns
+    -------
+    (n_params,) array of float
     """
-    P, Q = parameters.user_factors, parameters.item_factors
     if e.size * parameters.n_factors <= _FEW_NUMBERS:
-        dP, dQ = _row_sums(u, e[:, None] * Q[i], len(P)), _row_sums(i, e[:, None] * P[u], len(Q))
-    else:
-        E = sparse.csr_array((e, (u, i)), shape=(len(P), len(Q)))
-        dP, dQ = np.asarray(E @ Q), np.asarray(E.T @ P)  # (4a), (4b)
-    if not parameters.has_bias:
-        return Parameters(dP, dQ)
-    dbu = np.asarray(np.bincount(u, weights=e, minlength=len(P)), np.float64)  # (4c)
-    dbi = np.asarray(np.bincount(i, weights=e, minlength=len(Q)), np.float64)  # (4d)
-    return Parameters(dP, dQ, dbu, dbi)
+        return _sums_by_place(parameters, u, i, e)
+    return _sums_by_products(parameters, u, i, e)
 
 
-def _row_sums(idx: IntArray, values: FloatArray, n: int) -> FloatArray:
-    """Row r of the sum, (n, k), is the sum of the rows of `values` where `idx` is r."""
-    k = values.shape[1]
-    cell = idx[:, None] * k + np.arange(k)
-    sums = np.bincount(cell.ravel(), weights=values.ravel(), minlength=n * k)
-    return np.asarray(sums, np.float64).reshape(n, k)
+def _sums_by_place(parameters: Parameters, u: IntArray, i: IntArray, e: FloatArray) -> FloatArray:
+    """Every rating has a part for each parameter of its user and of its item.
+
+    In theta the rows of Q follow those of P, and the biases follow in the same order.
+    ``bincount`` adds up all parts that belong in one place.
+    """
+    P, Q, k = parameters.user_factors, parameters.item_factors, parameters.n_factors
+    row = np.concatenate([u, len(P) + i])
+    place = (row[:, None] * k + np.arange(k)).ravel()
+    part = np.concatenate([e[:, None] * Q[i], e[:, None] * P[u]]).ravel()  # (4a), (4b)
+    if parameters.has_bias:
+        place = np.concatenate([place, P.size + Q.size + row])
+        part = np.concatenate([part, e, e])  # (4c), (4d)
+    sums = np.bincount(place, part, parameters.n_params)
+    return np.asarray(sums, np.float64)  # NumPy counts in whole numbers where nothing is added
+
+
+def _sums_by_products(
+    parameters: Parameters, u: IntArray, i: IntArray, e: FloatArray
+) -> FloatArray:
+    """The same as products of matrices."""
+    P, Q = parameters.user_factors, parameters.item_factors
+    E = sparse.csr_array((e, (u, i)), shape=(len(P), len(Q)))
+    sums = [np.asarray(E @ Q).ravel(), np.asarray(E.T @ P).ravel()]  # (4a), (4b)
+    if parameters.has_bias:
+        sums += [np.bincount(u, e, len(P)), np.bincount(i, e, len(Q))]  # (4c), (4d)
+    return np.concatenate(sums)
 
 
 def forward_difference(

@@ -46,7 +46,7 @@ class Factorization:
         parameters, data = self.form.unpack(theta), self.ratings
         u, i = data.user_idx[batch], data.item_idx[batch]
         _, e = objective.batch_residuals(parameters, u, i, data.rating[batch])
-        return objective.weighted_sums(parameters, u, i, e).pack()
+        return objective.packed_sums(parameters, u, i, e)
 
     def rmse(self, theta: FloatArray) -> float:
         """RMSE over the training ratings, stars."""
