@@ -12,7 +12,6 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from scipy import sparse
 
 from shallow_cf.parameters import FloatArray, IntArray, Parameters
 from shallow_cf.ranking import top_n
@@ -56,13 +55,12 @@ def best_items(
     prediction : array of float
         Stars.
     """
-    table = None if seen is None else _rated(seen)[:, candidates]
     rows, items, predictions = [], [], []
     for block in _blocks(len(user_idx), len(candidates)):
         u = user_idx[block]
         r_hat = parameters.select(u, candidates).predict_all()  # (1), (1s)
-        if table is not None:
-            r_hat[table[u].nonzero()] = -np.inf
+        if seen is not None:
+            r_hat[_cells_seen(seen, u, candidates)] = -np.inf
         columns = top_n(r_hat, n)
         best = np.take_along_axis(r_hat, columns, axis=1)
         row, place = np.nonzero(best > -np.inf)
@@ -79,11 +77,19 @@ def _blocks(n_users: int, n_items: int) -> Iterator[slice]:
         yield slice(first, first + size)
 
 
-def _rated(ratings: Ratings) -> sparse.csr_array[Any]:
-    """True where a user rated an item, a sparse (n_users, n_items) table."""
-    yes = np.ones(ratings.n_ratings, bool)
-    shape = (ratings.n_users, ratings.n_items)
-    return sparse.csr_array((yes, (ratings.user_idx, ratings.item_idx)), shape=shape)
+def _cells_seen(
+    ratings: Ratings, user_idx: IntArray, candidates: IntArray
+) -> tuple[IntArray, IntArray]:
+    """Row and column of what was rated in the table of these users and candidates."""
+    first, last = np.searchsorted(ratings.user_idx, (user_idx, user_idx + 1))  # sorted by user
+    count = last - first
+    row = np.repeat(np.arange(len(user_idx)), count)
+    start = np.cumsum(count) - count  # where in `row` each user begins
+    k = np.arange(len(row)) + (first - start)[row]  # first, first + 1, ... for each user
+    place = np.full(ratings.n_items, -1)
+    place[candidates] = np.arange(len(candidates))
+    column = place[ratings.item_idx[k]]
+    return row[column >= 0], column[column >= 0]
 
 
 def nearest(

@@ -1,6 +1,6 @@
 """Pictures: what is drawn, on which axes, and that nothing else is touched."""
 
-import subprocess
+import importlib
 import sys
 
 import numpy as np
@@ -87,12 +87,9 @@ class TestAxes:
         with pytest.raises(ImportError, match=r"pip install shallow_cf\[plot\]"):
             draw(model, None)
 
-    def test_matplotlib_is_imported_for_a_new_figure_only(self):
-        code = (
-            "import sys, shallow_cf.plots; sys.exit('matplotlib' in sys.modules or "
-            "'matplotlib.pyplot' in sys.modules)"
-        )
-        subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
+    def test_importing_it_does_without_matplotlib(self, monkeypatch):
+        monkeypatch.setitem(sys.modules, "matplotlib", None)
+        importlib.reload(plots)
 
 
 def points(ax):
@@ -121,11 +118,11 @@ class TestItemMap:
 
     def test_labels_cover_neither_labels_nor_points(self, ax):
         rng = np.random.default_rng(0)
-        theta = scf.Parameters(np.ones((1, 2)), rng.normal(size=(80, 2)))
-        ratings = scf.Ratings([0], [f"a movie, {k}" for k in range(80)], [0], [0], [3.0])
+        theta = scf.Parameters(np.ones((1, 2)), rng.normal(size=(40, 2)))
+        ratings = scf.Ratings([0], [f"a movie, {k}" for k in range(40)], [0], [0], [3.0])
         crowd = scf.MatrixFactorization.from_parameters(ratings, theta)
-        plots.plot_item_map(crowd, most_rated=None, n_labels=70, ax=ax)
-        assert 20 < len(ax.texts) <= 70
+        plots.plot_item_map(crowd, most_rated=None, n_labels=35, ax=ax)
+        assert 20 < len(ax.texts) <= 35
         ax.figure.draw_without_rendering()
         boxes = [text.get_window_extent() for text in ax.texts]
         where = ax.transData.transform(points(ax))
