@@ -6,7 +6,7 @@ A tenth of the users is kept from training. Each of them is folded in from half 
 ratings, drawn at random, and the other half is predicted. A line of the table is a model:
 its RMSE, stars, for each penalty. The models are trained here, in two ways: least squares
 in turns (each user's numbers as a fold-in, then each item's), and AdamW on a score that a
-sigmoid squashes, as the lessons' notebooks do. Takes about three minutes.
+sigmoid squashes, as the lessons' notebooks do. Takes two to three minutes.
 """
 
 import argparse

@@ -10,7 +10,7 @@ import reference
 from scipy import linalg
 
 import shallow_cf as scf
-from shallow_cf import objective
+from shallow_cf import fold_in, objective
 
 
 def model_of(ratings, parameters):
@@ -287,6 +287,20 @@ class TestIds:
             model.fold_in_user(FEW, "me")
         with pytest.raises(ValueError, match="must be a text as the other ids are, got 3"):
             named.fold_in_user({"x": 1.0}, 3)
+
+    def test_dates(self):
+        days = np.array(["2020-02-28", "2020-03-01"], "datetime64[ns]")
+        ids = fold_in.with_id(days, np.datetime64("2020-02-29"), "user")
+        assert ids.dtype == days.dtype
+        assert ids[-1] == np.datetime64("2020-02-29")
+        with pytest.raises(ValueError, match="`user_id` must be given where ids are dates"):
+            fold_in.with_id(days, None, "user")
+        with pytest.raises(ValueError, match="must be a new id"):
+            fold_in.with_id(days, np.datetime64("2020-03-01"), "user")
+
+    def test_no_next_whole_number(self):
+        with pytest.raises(ValueError, match="whole numbers of 64 bits"):
+            fold_in.with_id(np.array([2**63 - 1]), None, "user")
 
 
 class TestBadInput:
