@@ -23,8 +23,8 @@ from shallow_cf.ranking import often_rated
 from shallow_cf.ratings import Ratings
 from shallow_cf.recommend import MEASURES, Explanation, best_items, nearest, terms
 
-#: Id -> what it is called.
-Titles = Mapping[Any, str]
+#: Id -> what it is called: a dict, or a Series with ids as its index.
+Titles = Mapping[Any, str] | pd.Series
 
 
 class Using:
@@ -240,7 +240,7 @@ class Using:
         return Explanation(
             user_id=user,
             item_id=item,
-            title="" if titles is None else titles.get(item, ""),
+            title=names_of([item], titles)[0],
             terms=terms(parameters, u, i),
             prediction=float(parameters.predict(u, i)),
             rating_range=parameters.rating_range,
@@ -621,7 +621,7 @@ class Using:
         ids = self._ids(side)[idx]
         table = pd.DataFrame({f"{side}_id": ids, **columns})
         if titles is not None:
-            table["title"] = [titles.get(key, "") for key in _keys(ids)]
+            table["title"] = names_of(_keys(ids), titles)
         return table
 
     def _ends(
@@ -639,6 +639,20 @@ class Using:
         table = self._table(side, chosen[both], titles, **{name: values[both]})
         table.insert(0, "end", ["lowest"] * len(lowest) + ["highest"] * len(highest))
         return table
+
+
+def names_of(keys: list[Any], titles: Titles | None) -> list[str]:
+    """What the ids are called, "" where that is not known.
+
+    Raises
+    ------
+    TypeError
+        If the titles are no dict and no Series.
+    """
+    if not isinstance(titles, Mapping | pd.Series | None):
+        raise TypeError(f"`titles` must be a dict of ids and titles, got {type(titles).__name__}")
+    known = {} if titles is None else titles
+    return [str(known.get(key, "")) for key in keys]
 
 
 def _keys(ids: npt.NDArray[Any]) -> list[Any]:

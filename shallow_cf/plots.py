@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from shallow_cf._using import Titles, Using
+from shallow_cf._using import Titles, Using, names_of
 from shallow_cf.parameters import FloatArray, IntArray
 
 if TYPE_CHECKING:
@@ -263,7 +263,8 @@ def _axes(ax: Axes | None, width: float, height: float) -> Axes:
 
 def _names(ids: pd.Series[Any], titles: Titles | None, longest: int = 40) -> list[str]:
     """Titles, ids where there is none; long ones are cut."""
-    names = [(titles or {}).get(key) or str(key) for key in ids.tolist()]
+    keys = ids.tolist()
+    names = [name or str(key) for key, name in zip(keys, names_of(keys, titles), strict=True)]
     return [name if len(name) <= longest else name[: longest - 3] + "..." for name in names]
 
 

@@ -140,6 +140,24 @@ class TestRecommend:
         named = dict(zip(table["item_id"], table["title"], strict=True))
         assert named == {"x": "The X", "y": "", "z": "Z"}
 
+    def test_titles_in_a_series(self, model):
+        titles = pd.Series(["one", "five"], index=[7001, 7005])
+        table = model.recommend(100, 7, exclude_seen=False, titles=titles)
+        named = dict(zip(table["item_id"], table["title"], strict=True))
+        assert (named[7001], named[7005], named[7002]) == ("one", "five", "")
+        assert model.explain(100, 7005, titles=titles).title == "five"
+
+    def test_titles_that_are_none(self, model):
+        for use in (
+            model.recommend,
+            model.similar_users,
+            lambda user, **o: model.explain(user, 7000, **o),
+        ):
+            with pytest.raises(
+                TypeError, match="`titles` must be a dict of ids and titles, got list"
+            ):
+                use(100, titles=["one"])
+
     def test_the_lessons_question(self, crosstab):
         model = scf.MatrixFactorization(solver="varpro", random_state=0).fit(crosstab)
         blank = {296, 593, 608}  # what user 294 has not rated
