@@ -181,7 +181,7 @@ class Explanation:
         return float(self.terms["product"].sum())
 
     def __str__(self) -> str:
-        name = f"{self.item_id} ({self.title})" if self.title else f"{self.item_id}"
+        name = f"{self.item_id}, {self.title}" if self.title else f"{self.item_id}"
         lines = [f"user {self.user_id}, item {name}: {self.prediction:.2f} stars", ""]
         lines.append(f"{'':<12}{'user':>9}{'item':>9}{'product':>10}")
         for term, user, item, product in self.terms.itertuples(index=False, name=None):

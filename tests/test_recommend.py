@@ -298,7 +298,7 @@ class TestExplain:
         assert why.rated["similarity"].tolist() == pytest.approx([math.sqrt(0.5)])
         assert why.rated["rating"].tolist() == [2.0]
         assert str(why).splitlines() == [
-            "user 1, item a (The A): 4.25 stars",
+            "user 1, item a, The A: 4.25 stars",
             "",
             "                 user     item   product",
             "global mean                        3.000",
