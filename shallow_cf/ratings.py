@@ -33,7 +33,8 @@ class Ratings:
     Parameters
     ----------
     user_ids : (n_users,) array of int, datetime64 or str
-        Ids of the users; a user without ratings may be among them.
+        Ids of the users; a user without ratings may be among them. Dates without a time
+        zone are kept as datetime64[us], which Python's datetime fits into.
     item_ids : (n_items,) array of int, datetime64 or str
         Ids of the items.
     user_idx, item_idx : (n_ratings,) array of int

@@ -382,6 +382,17 @@ class TestRanking:
         found = scf.ranking_metrics(Table(ratings, scores), ratings, k=ratings.n_items)
         assert found["map@9"] == pytest.approx(np.mean(expected), rel=1e-12)
 
+    def test_callback(self):
+        test, done = planted(), []
+        model = Table(test, random_scores(test))
+        scf.ranking_metrics(model, test, batch_size=4, callback=done.append)
+        n = len({row[0] for row in rows(test) if row[2] >= 4})
+        assert done == [{"users": min(4 * k, n), "n_users": n} for k in range(1, len(done) + 1)]
+        assert done[-1]["users"] == n
+        done.clear()
+        scf.compare(model, *scf.split(test, random_state=1), callback=done.append)
+        assert len(done) == 3  # one batch a model
+
     def test_a_model_of_ours(self, crosstab):
         train, test = scf.split(crosstab, random_state=1)
         model = scf.MatrixFactorization(2, solver="grg", random_state=1).fit(train)

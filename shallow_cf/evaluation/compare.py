@@ -36,12 +36,13 @@ def evaluate(
     k: int = 10,
     relevant: float = 4.0,
     batch_size: int = 1024,
+    callback: Callable[[dict[str, int]], object] | None = None,
 ) -> dict[str, float]:
     """All metrics of a model on ratings it has not seen.
 
     Parameters
     ----------
-    model, test, train, k, relevant, batch_size
+    model, test, train, k, relevant, batch_size, callback
         As for `ranking_metrics`.
 
     Returns
@@ -66,7 +67,7 @@ def evaluate(
     """
     errors = {"rmse": rmse(model, test), "mae": mae(model, test)}
     return errors | ranking_metrics(
-        model, test, train, k=k, relevant=relevant, batch_size=batch_size
+        model, test, train, k=k, relevant=relevant, batch_size=batch_size, callback=callback
     )
 
 
@@ -78,6 +79,7 @@ def compare(
     k: int = 10,
     relevant: float = 4.0,
     batch_size: int = 1024,
+    callback: Callable[[dict[str, int]], object] | None = None,
 ) -> pd.DataFrame:
     """Models beside the two baselines, a row each.
 
@@ -87,7 +89,7 @@ def compare(
         Fitted on `train`.
     train, test : Ratings
         Parts of a split; the baselines are fitted here.
-    k, relevant, batch_size
+    k, relevant, batch_size, callback
         As for `ranking_metrics`.
 
     Returns
@@ -116,9 +118,11 @@ def compare(
     for name in baselines:
         if name in named:
             raise ValueError(f"`models`: {name!r} is the name of a baseline")
-    settings = {"k": k, "relevant": relevant, "batch_size": batch_size}
+    settings: dict[str, Any] = {
+        "k": k, "relevant": relevant, "batch_size": batch_size, "callback": callback,
+    }  # fmt: skip
     rows = {
-        name: evaluate(model, test, train, **settings)  # type: ignore[arg-type]
+        name: evaluate(model, test, train, **settings)
         for name, model in (baselines | dict(named)).items()
     }
     return pd.DataFrame.from_dict(rows, orient="index")
@@ -148,7 +152,8 @@ def cross_validate(
     Returns
     -------
     DataFrame
-        A row a fold, counted from 1: ``fold``, ``rmse`` and ``mae`` (stars), ``seconds``.
+        A row a fold, counted from 1: ``fold``, ``rmse`` and ``mae`` (stars), ``seconds``
+        (of fitting and predicting).
 
     Examples
     --------

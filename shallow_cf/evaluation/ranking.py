@@ -29,6 +29,7 @@ the user might have liked them, so all numbers are low and serve to compare mode
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
@@ -51,6 +52,7 @@ def ranking_metrics(
     k: int = 10,
     relevant: float = 4.0,
     batch_size: int = 1024,
+    callback: Callable[[dict[str, int]], object] | None = None,
 ) -> dict[str, float]:
     """Precision, recall, NDCG, MAP and coverage of the first `k` places.
 
@@ -71,7 +73,10 @@ def ranking_metrics(
     relevant : float
         Stars from which on an item is relevant.
     batch_size : int
-        Users whose lists are made at once: a table of so many times n_items stays in memory.
+        Users whose lists are made at once. Tables of so many times n_items numbers have to
+        fit into memory.
+    callback : callable, optional
+        Called after each batch with how many ``users`` of ``n_users`` are done (a dict).
 
     Returns
     -------
@@ -108,6 +113,8 @@ def ranking_metrics(
         if is_seen is not None:
             scores[_places(is_seen, u)] = -np.inf
         lists.append(_Lists.of(scores, is_relevant, u, k))
+        if callback is not None:
+            callback({"users": start + len(u), "n_users": len(users)})
     return _metrics(lists, k, test.n_items)
 
 
@@ -153,17 +160,20 @@ def _metrics(lists: list[_Lists], k: int, n_items: int) -> dict[str, float]:
 def top_items(scores: FloatArray, k: int) -> IntArray:
     """Indices of the `k` highest scores of each row, highest first, (n, min(k, n_items)).
 
-    Among equal scores the lowest index comes first. A partition finds the k-th highest
-    score without sorting the row; only the k that are kept are sorted.
+    Among equal scores the lowest index comes first. A partition finds the k highest without
+    sorting the row, but takes any of several equal ones; only rows in which that mattered
+    are sorted in full.
     """
-    n, n_items = scores.shape
+    n_items = scores.shape[1]
     k = min(k, n_items)
-    lowest = np.partition(scores, n_items - k, axis=1)[:, n_items - k, None]
-    above, equal = scores > lowest, scores == lowest
-    room = k - above.sum(axis=1, keepdims=True)
-    kept = above | (equal & (np.cumsum(equal, axis=1, dtype=np.int32) <= room))
-    top = np.nonzero(kept)[1].reshape(n, k)  # ascending, so that a stable sort keeps the order
-    order = np.argsort(-np.take_along_axis(scores, top, axis=1), axis=1, kind="stable")
+    top = np.argpartition(scores, n_items - k, axis=1)[:, n_items - k :]
+    values = np.take_along_axis(scores, top, axis=1)
+    lowest = values.min(axis=1, keepdims=True)
+    is_open = (scores == lowest).sum(axis=1) > (values == lowest).sum(axis=1)
+    top[is_open] = np.argsort(-scores[is_open], axis=1, kind="stable")[:, :k]
+    top.sort(axis=1)  # so that the stable sort keeps the order of equal ones
+    values = np.take_along_axis(scores, top, axis=1)
+    order = np.argsort(-values, axis=1, kind="stable")
     return np.take_along_axis(top, order, axis=1)
 
 
@@ -171,15 +181,16 @@ def _scores(model: Predictor, ratings: Ratings, u: IntArray) -> FloatArray:
     """Predicted stars of users `u` for all items of the ratings, (n, n_items)."""
     users = ratings.user_ids[u]
     if hasattr(model, "predict_all") and hasattr(model, "item_ids_"):
-        scores = np.asarray(model.predict_all(users), np.float64)
+        scores = np.array(model.predict_all(users), np.float64)
         columns = index_of(model.item_ids_, ratings.item_ids, "item")
-        scores = scores[:, columns]  # a copy, in the order of the ratings
+        if not np.array_equal(columns, np.arange(scores.shape[1])):
+            scores = scores[:, columns]  # in the order of the ratings
     else:
         items = ratings.item_ids[None, :]
         scores = np.array(model.predict(users[:, None], items), np.float64)
-    bad = np.argwhere(~np.isfinite(scores))
-    if bad.size:
-        row, i = bad[0]
+    is_finite = np.isfinite(scores)
+    if not is_finite.all():
+        row, i = np.argwhere(~is_finite)[0]
         raise ValueError(
             f"predictions must be finite, got {scores[row, i]} for user {shown(users[row])}, "
             f"item {shown(ratings.item_ids[i])}"
