@@ -16,12 +16,7 @@ from shallow_cf._checks import shown
 
 def as_stars(column: pd.Series[Any], place: Callable[[int], str]) -> npt.NDArray[np.float64]:
     """Check and convert a column of stars; `place` names a row (by position) in messages."""
-    if pd.api.types.is_integer_dtype(column) or pd.api.types.is_float_dtype(column):
-        stars = column.to_numpy(np.float64, na_value=np.nan)
-    else:
-        # True, False and dates become numbers in pandas too, but they are nobody's stars.
-        numbers = [v if _may_be_stars(v) else None for v in column]
-        stars = np.asarray(pd.to_numeric(pd.Series(numbers), errors="coerce"), dtype=np.float64)
+    stars = _numbers(column)
     bad = np.flatnonzero(~np.isfinite(stars))
     if bad.size:
         k = int(bad[0])
@@ -37,16 +32,15 @@ def as_seconds(column: pd.Series[Any], place: Callable[[int], str]) -> npt.NDArr
     are in the form of ISO 8601; fractions of their seconds are cut off.
     """
     column = column.infer_objects()
-    if pd.api.types.is_integer_dtype(column) and not column.hasnans:
+    if pd.api.types.is_signed_integer_dtype(column) and not column.hasnans:
         return column.to_numpy(np.int64)
     if _are_dates(column):
         moments = pd.to_datetime(column, format="ISO8601", errors="coerce", utc=True)
         bad = np.flatnonzero(moments.isna())
         seconds = moments.dt.tz_localize(None).to_numpy().astype("datetime64[s]")
     else:
-        number = np.asarray(pd.to_numeric(column, errors="coerce"), np.float64)
-        bad = np.flatnonzero(~(np.abs(number) < 2**53) | (number != np.floor(number)))
-        seconds = number
+        seconds = _numbers(column)
+        bad = np.flatnonzero(~(np.abs(seconds) < 2**53) | (seconds != np.floor(seconds)))
     if bad.size:
         k = int(bad[0])
         raise ValueError(
@@ -68,5 +62,14 @@ def _shown_cell(value: Any) -> str:
     return "a blank" if pd.api.types.is_scalar(value) and pd.isna(value) else shown(value)
 
 
-def _may_be_stars(value: object) -> bool:
+def _numbers(column: pd.Series[Any]) -> npt.NDArray[np.float64]:
+    """A column as floats, NaN where there is no number."""
+    if pd.api.types.is_integer_dtype(column) or pd.api.types.is_float_dtype(column):
+        return column.to_numpy(np.float64, na_value=np.nan)
+    # True, False and dates become numbers in pandas too, but they are nobody's stars.
+    numbers = [v if _may_be_number(v) else None for v in column]
+    return np.asarray(pd.to_numeric(pd.Series(numbers), errors="coerce"), dtype=np.float64)
+
+
+def _may_be_number(value: object) -> bool:
     return isinstance(value, str | Real | Decimal) and not isinstance(value, bool)

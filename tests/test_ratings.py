@@ -357,6 +357,12 @@ class TestTimestamp:
         ratings = scf.Ratings.from_frame(table, timestamp="when")
         assert ratings.timestamp.tolist() == [0, 1577934245]
 
+    def test_days(self):
+        days = [datetime.date(1970, 1, 2), datetime.date(2020, 1, 2)]
+        table = frame([1, 2], [1, 1], [3, 4]).assign(when=days)
+        ratings = scf.Ratings.from_frame(table, timestamp="when")
+        assert ratings.timestamp.tolist() == [86400, 1577923200]
+
     def test_before_1970(self):
         dates = pd.to_datetime(["1969-12-31 23:59:58.5", "1970-01-01 00:00:00.5"])
         table = frame([1, 2], [1, 1], [3, 4]).assign(when=dates)
@@ -374,6 +380,8 @@ class TestTimestamp:
             (pd.to_datetime(["2020-01-02", None]), "a blank"),
             (pd.array([5, None], dtype="Int64"), "a blank"),
             ([5, 1e20], r"1e\+20"),
+            (pd.Series([5, True], dtype=object), "True"),
+            (np.array([5, 2**64 - 1], dtype=np.uint64), "18446744073709551615"),
         ],
     )
     def test_what_is_no_time(self, when, shown):
