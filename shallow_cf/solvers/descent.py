@@ -8,15 +8,16 @@ G the gradient of ``1/2 sum over B of e^2``, a step follows the gradient of one 
     (16b)  mse        2/|B| G + reg theta      the batch's mean (3c): batches of all sizes
                                                take the same learning rate
 
-Both are right on average: over random batches their mean is the gradient of the whole, up to
-|B|/n in (16a).
+Both are right on average: the mean over random batches is the gradient of the whole, (5m) for
+(16b), and |B|/n of that of (3a) for (16a). Between them lies 2/|B|: without a penalty, plain
+descent of the mean with learning rate eta makes the steps of (16a) with 2 eta/|B|.
 """
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any, Protocol, cast
 
 import numpy as np
@@ -29,7 +30,7 @@ from shallow_cf.solvers.schedules import SCHEDULES, Linear, Schedule
 
 LOSSES = ("half_sse", "mse")
 #: Parameters a piece of a step, so that what it works on stays in the processor's cache (measured).
-_PIECE = 8192
+_PIECE = 12288
 
 
 class DivergenceError(ValueError):
@@ -142,7 +143,14 @@ def _named(name: str, value: Any, kinds: dict[str, type[Any]]) -> Any:
             f"`{name}` must be one of {', '.join(kinds)}, or an object such as "
             f"{next(iter(kinds.values())).__name__}(), got {value!r}"
         )
-    return kinds[check_choice(name, kind, tuple(kinds))](**settings)
+    made = kinds[check_choice(name, kind, tuple(kinds))]
+    known = [setting.name for setting in fields(made)]
+    for setting in settings:
+        if setting not in known:
+            raise TypeError(
+                f"`{name}`: {kind} has no setting {setting!r}, only {', '.join(known) or 'none'}"
+            )
+    return made(**settings)
 
 
 class Descendable(Protocol):
@@ -164,7 +172,11 @@ class Descendable(Protocol):
 
 @dataclass
 class Progress:
-    """Where a run stands after an epoch: all it needs to go on with the same bits."""
+    """Where a run stands after an epoch: all it needs to go on with the same bits.
+
+    `descend` puts new objects into its fields and leaves the old ones as they are, so that a
+    shallow copy (``dataclasses.replace(progress)``) is a snapshot.
+    """
 
     theta: FloatArray
     memory: Memory
@@ -234,6 +246,12 @@ def descend(
     keep : callable, optional
         Called with `progress` after each epoch, and before `callback`.
 
+    Returns
+    -------
+    str
+        Why it ended. Ctrl-C, wherever it comes, ends the run with the last full epoch in
+        `progress`.
+
     Raises
     ------
     DivergenceError
@@ -244,38 +262,51 @@ def descend(
     # No useful run ends a million times worse than both its start and the ratings' size.
     bound = 1e6 * max(progress.trace[0]["train_rmse"], largest_rating)
     message = f"Ran {options.n_epochs} epochs."
-    for epoch in range(progress.epoch, options.n_epochs):
-        if options.patience is not None and epoch - progress.best_epoch >= options.patience:
-            message = f"Stopped early: no better validation RMSE in {options.patience} epochs."
-            break
-        try:
+    try:
+        for epoch in range(progress.epoch, options.n_epochs):
+            if options.patience is not None and epoch - progress.best_epoch >= options.patience:
+                message = f"Stopped early: no better validation RMSE in {options.patience} epochs."
+                break
             theta, memory, eta = _epoch(problem, options, progress, epoch, rng)
-        except KeyboardInterrupt:
-            message = f"Interrupted after {epoch} epochs."
-            break
-        with np.errstate(over="ignore", invalid="ignore"):
-            train, valid = problem.rmse(theta), problem.valid_rmse(theta)
-        if not train <= bound or not np.isfinite(theta).all():
-            raise DivergenceError(epoch + 1, options.learning_rate)
-        row: TraceRow = {
-            "epoch": epoch + 1,
-            "train_rmse": train,
-            "valid_rmse": valid,
-            "learning_rate": eta,
-            "seconds": time.perf_counter() - started,
-        }
-        best = progress.trace[progress.best_epoch]["valid_rmse"]
-        progress.theta, progress.memory = theta, memory
-        progress.rng_state = rng.bit_generator.state
-        progress.trace.append(row)
-        if valid < best:
-            progress.best_theta, progress.best_epoch = theta.copy(), epoch + 1
-        if keep is not None:
-            keep(progress)
-        if callback is not None and callback(row):
-            message = f"Stopped at the user's request after {epoch + 1} epochs."
-            break
+            with np.errstate(over="ignore", invalid="ignore"):
+                train, valid = problem.rmse(theta), problem.valid_rmse(theta)
+            if not train <= bound or not np.isfinite(theta).all():
+                raise DivergenceError(epoch + 1, options.learning_rate)
+            row: TraceRow = {
+                "epoch": epoch + 1,
+                "train_rmse": train,
+                "valid_rmse": valid,
+                "learning_rate": eta,
+                "seconds": time.perf_counter() - started,
+            }
+            _advance(progress, theta, memory, rng.bit_generator.state, row)
+            if keep is not None:
+                keep(progress)
+            if callback is not None and callback(row):
+                message = f"Stopped at the user's request after {epoch + 1} epochs."
+                break
+    except KeyboardInterrupt:
+        message = f"Interrupted after {progress.epoch} epochs."
     return message
+
+
+def _advance(
+    progress: Progress,
+    theta: FloatArray,
+    memory: Memory,
+    rng_state: Mapping[str, Any],
+    row: TraceRow,
+) -> None:
+    """Write an epoch's outcome into `progress`, all fields at once: Ctrl-C cannot come between."""
+    changes = {
+        "theta": theta,
+        "memory": memory,
+        "rng_state": rng_state,
+        "trace": [*progress.trace, row],
+    }
+    if row["valid_rmse"] < progress.trace[progress.best_epoch]["valid_rmse"]:
+        changes |= {"best_theta": theta.copy(), "best_epoch": len(progress.trace)}
+    vars(progress).update(changes)
 
 
 def found(progress: Progress, options: SGDOptions) -> FloatArray:

@@ -83,6 +83,8 @@ class Step:
     factor: float = 0.1
 
     def __post_init__(self) -> None:
+        if not isinstance(self.epochs, Sequence) or isinstance(self.epochs, str):
+            raise TypeError(f"`epochs` must be a sequence of whole numbers, got {self.epochs!r}")
         object.__setattr__(self, "epochs", tuple(check_int("epochs", e, 1) for e in self.epochs))
         check_number("factor", check_share("factor", self.factor), 0.0, above=True)
 
@@ -108,8 +110,10 @@ class Cosine:
 class OneCycle:
     """Up to the learning rate and down to almost 0, momentum the other way round (15e).
 
-    Smith (2018), "A disciplined approach to neural network hyper-parameters", as fast.ai has
-    it: with cosines. The defaults are those of fastai 2; `OneCycle.v1` has fastai 1's.
+    Large rates in the middle carry the parameters far and keep them out of narrow minima;
+    meanwhile less momentum keeps the steps, which grow with both, in bounds. Smith (2018),
+    "A disciplined approach to neural network hyper-parameters: Part 1", as fast.ai has it:
+    with cosines. The defaults are those of fastai 2; `OneCycle.v1` has fastai 1's.
 
     Parameters
     ----------
@@ -136,8 +140,10 @@ class OneCycle:
         check_share("warmup", self.warmup)
         check_number("div", self.div, 1.0)
         check_number("div_final", self.div_final, 1.0)
+        if not isinstance(self.momentum, Sequence) or len(self.momentum) != 3:
+            raise TypeError(f"`momentum` must be three numbers, got {self.momentum!r}")
         object.__setattr__(self, "momentum", tuple(self.momentum))
-        if len(self.momentum) != 3 or any(check_share("momentum", m) == 1 for m in self.momentum):
+        if any(check_share("momentum", m) == 1 for m in self.momentum):
             raise ValueError(f"`momentum` must be three numbers < 1, got {self.momentum}")
 
     @classmethod

@@ -16,7 +16,7 @@ how the learning rate changes: by default it falls linearly over the epochs.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -86,9 +86,11 @@ def solve(
     valid : Ratings, optional
         Of the same users and items, to measure on and for the options' ``patience``.
     keep : callable, optional
-        Called with the state of the run after each epoch.
+        Called with the state of the run after each epoch; ``dataclasses.replace(state)``
+        makes a snapshot.
     progress : Progress, optional
-        State to go on from, instead of the start.
+        State to go on from, instead of the start; left as it is. With the same settings the
+        outcome has the same bits as that of a run without interruption.
 
     Returns
     -------
@@ -113,6 +115,7 @@ def solve(
     rng = np.random.default_rng(random_state)
     if progress is None:
         progress = descent.begin(problem, parameters.pack(), options, rng)
+    progress = replace(progress)  # a snapshot of the caller's
     message = descent.descend(
         problem,
         options,
