@@ -289,9 +289,8 @@ class AdamW(Adam):
     in each step, besides following the loss. Adam does not (see there); AdamW does the
     shrinking by itself, beside the gradient, so that all parameters shrink at the same rate,
     those without a rating in the batch as well. Loshchilov and Hutter (2019), "Decoupled
-    Weight Decay Regularization"; there the decay
-    follows the schedule only, here it is multiplied by eta as a whole, as fast.ai and
-    PyTorch have it.
+    Weight Decay Regularization"; there the decay follows the schedule only, here it is
+    multiplied by eta as a whole, as fast.ai and PyTorch have it.
 
     Parameters
     ----------

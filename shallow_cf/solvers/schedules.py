@@ -83,7 +83,7 @@ class Step:
     factor: float = 0.1
 
     def __post_init__(self) -> None:
-        if not isinstance(self.epochs, Sequence) or isinstance(self.epochs, str):
+        if not isinstance(self.epochs, Sequence):
             raise TypeError(f"`epochs` must be a sequence of whole numbers, got {self.epochs!r}")
         object.__setattr__(self, "epochs", tuple(check_int("epochs", e, 1) for e in self.epochs))
         check_number("factor", check_share("factor", self.factor), 0.0, above=True)
