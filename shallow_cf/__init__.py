@@ -18,6 +18,7 @@ from shallow_cf.evaluation import (
     split_by_time,
 )
 from shallow_cf.meaning import PrincipalComponents
+from shallow_cf.net import EmbeddingNet, NetParameters
 from shallow_cf.objective import GradientError, check_gradient
 from shallow_cf.parameters import Parameters
 from shallow_cf.ratings import Ratings

@@ -72,6 +72,10 @@ ALLOWED = {
     "evaluation.compare": ["ratings", "evaluation.*"],
     "evaluation.ranking": ["_checks", "_ids", "ratings", "evaluation.errors"],
     "evaluation.*": ["_checks", "_ids", "ratings"],
+    "net": [
+        "_checks", "_ids", "ratings", "parameters", "objective", "solvers.descent", "solvers.optimizers",
+        "solvers.result",
+    ],
     "workbook": ["workbook.*"],
     # One sheet is one file: what stands on it, from a model to a canvas.
     "workbook.sheets*": [
