@@ -95,18 +95,72 @@ def add_rating(G, theta, u, i, e):
         G.bi[i] += e  # (4d)
 
 
+# The neural net of `shallow_cf.net`. Its parameters are a Net of lists.
+
+
+class Net(NamedTuple):
+    """Parameters of a net, or a gradient, as lists."""
+
+    P: list  # P[u][k]
+    Q: list  # Q[i][k]
+    W1: list  # W1[k][j], the users' k first
+    b1: list  # b1[j]
+    W2: list  # W2[j][0]
+    b2: list  # b2[0]
+
+
+def net_forward(net, u, i, rating_range=None):
+    """Input, the numbers before and after the ReLU, and the prediction."""
+    x = list(net.P[u]) + list(net.Q[i])  # (19a)
+    z = []
+    for j in range(len(net.b1)):
+        z.append(net.b1[j] + sum(x[k] * net.W1[k][j] for k in range(len(x))))  # (19b)
+    h = [max(number, 0.0) for number in z]  # (19c)
+    s = net.b2[0] + sum(h[j] * net.W2[j][0] for j in range(len(h)))  # (19d)
+    if rating_range is None:
+        return x, z, h, s  # (19e)
+    low, high = rating_range
+    return x, z, h, low + (high - low) / (1 + math.exp(-s))  # (19e), (1s)
+
+
+def net_gradient(triplets, net, rating_range=None):
+    """Gradient of half the squared errors: every rating adds its part to each number."""
+    G = scaled(net, 0.0)
+    for u, i, r in triplets:
+        x, z, h, r_hat = net_forward(net, u, i, rating_range)
+        slope = 1.0
+        if rating_range is not None:
+            low, high = rating_range
+            slope = (r_hat - low) * (high - r_hat) / (high - low)  # (2s)
+        g_s = (r_hat - r) * slope  # (19f)
+        G.b2[0] += g_s  # (19g)
+        for j in range(len(h)):
+            G.W2[j][0] += h[j] * g_s  # (19g)
+            g_h = g_s * net.W2[j][0]  # (19h)
+            g_z = g_h if z[j] > 0 else 0.0  # (19i)
+            G.b1[j] += g_z  # (19j)
+            for k in range(len(x)):
+                G.W1[k][j] += x[k] * g_z  # (19j)
+                part_of_g_x = g_z * net.W1[k][j]  # (19k)
+                if k < len(net.P[u]):
+                    G.P[u][k] += part_of_g_x  # (19l)
+                else:
+                    G.Q[i][k - len(net.P[u])] += part_of_g_x  # (19l)
+    return G
+
+
 # Small tools for lists.
 
 
 def scaled(theta, factor):
-    """A new Plain with every number multiplied by `factor`."""
+    """A new Plain or Net with every number multiplied by `factor`."""
 
     def times(block):
         if block is None:
             return None
         return [times(x) if isinstance(x, list) else factor * x for x in block]
 
-    return Plain(*(times(block) for block in theta))
+    return type(theta)(*(times(block) for block in theta))
 
 
 def step_against(theta, eta, G):
