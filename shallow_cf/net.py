@@ -322,7 +322,8 @@ def _row_sums(idx: IntArray, values: FloatArray, n: int) -> FloatArray:
     """Row r of the sum, (n, k), is the sum of the rows of `values` where `idx` is r."""
     k = values.shape[1]
     cell = idx[:, None] * k + np.arange(k)
-    return np.bincount(cell.ravel(), values.ravel(), n * k).reshape(n, k)
+    sums = np.bincount(cell.ravel(), values.ravel(), n * k)
+    return np.asarray(sums, np.float64).reshape(n, k)
 
 
 @dataclass(frozen=True)

@@ -11,9 +11,8 @@ def top_n(scores: FloatArray, n: int) -> IntArray:
     """Columns of the n largest numbers of each row, the largest first.
 
     Of equal numbers the one further left comes first, so the answer does not depend on how
-    the sorting is done. All rows at once: `np.partition` finds the n-th largest number of
-    each row without sorting the row; whatever is larger belongs to the n, and of those
-    that equal it the first fill up what is left.
+    the sorting is done. A partition finds the n largest without sorting the row, but takes
+    any of several equal ones; only rows in which that mattered are sorted in full.
 
     Parameters
     ----------
@@ -32,17 +31,19 @@ def top_n(scores: FloatArray, n: int) -> IntArray:
     array([[1, 3],
            [0, 1]])
     """
-    n = min(n, scores.shape[1])
+    n_columns = scores.shape[1]
+    n = min(n, n_columns)
     if n == 0:
         return np.zeros((len(scores), 0), np.intp)
-    nth = np.partition(scores, -n, axis=1)[:, [-n]]
-    above, equal = scores > nth, scores == nth
-    room = n - above.sum(axis=1, keepdims=True)
-    chosen = above | (equal & (np.cumsum(equal, axis=1) <= room))
-    columns = np.nonzero(chosen)[1].reshape(len(scores), n)
-    values = np.take_along_axis(scores, columns, axis=1)
+    top = np.argpartition(scores, n_columns - n, axis=1)[:, n_columns - n :]
+    values = np.take_along_axis(scores, top, axis=1)
+    lowest = values.min(axis=1, keepdims=True)
+    is_open = (scores == lowest).sum(axis=1) > (values == lowest).sum(axis=1)
+    top[is_open] = np.argsort(-scores[is_open], axis=1, kind="stable")[:, :n]
+    top.sort(axis=1)  # so that the stable sort keeps the order of equal ones
+    values = np.take_along_axis(scores, top, axis=1)
     order = np.argsort(-values, axis=1, kind="stable")
-    return np.take_along_axis(columns, order, axis=1)
+    return np.take_along_axis(top, order, axis=1)
 
 
 def often_rated(count: IntArray, min_ratings: int = 0, most_rated: int | None = None) -> IntArray:

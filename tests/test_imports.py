@@ -70,11 +70,11 @@ ALLOWED = {
     # Judges anything that predicts stars, so it knows no model but its own baselines.
     "evaluation": ["evaluation.*"],
     "evaluation.compare": ["ratings", "evaluation.*"],
-    "evaluation.ranking": ["_checks", "_ids", "ratings", "evaluation.errors"],
+    "evaluation.ranking": ["_checks", "_ids", "ranking", "ratings", "evaluation.errors"],
     "evaluation.*": ["_checks", "_ids", "ratings"],
     "net": [
-        "_checks", "_ids", "ratings", "parameters", "objective", "solvers.descent", "solvers.optimizers",
-        "solvers.result",
+        "_checks", "_ids", "ratings", "parameters", "objective", "solvers.descent",
+        "solvers.optimizers", "solvers.result",
     ],
     "workbook": ["workbook.*"],
     # One sheet is one file: what stands on it, from a model to a canvas.

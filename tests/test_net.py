@@ -16,7 +16,6 @@ import reference
 
 import shallow_cf as scf
 from shallow_cf import net as net_module
-from shallow_cf import objective
 
 RANGE = (0.0, 5.5)
 RANGES = pytest.mark.parametrize("rating_range", [None, RANGE])
@@ -410,8 +409,3 @@ def test_repr_tells_the_settings():
     assert text.startswith(
         "EmbeddingNet(n_factors=(74, 101), n_hidden=100, rating_range=(0.0, 5.5)"
     )
-
-
-def test_rows_are_added_up_by_the_public_helper():
-    sums = objective.row_sums(np.array([1, 0, 1]), np.array([[1.0, 2], [3, 4], [5, 6]]), 3)
-    assert sums.tolist() == [[3, 4], [6, 8], [0, 0]]

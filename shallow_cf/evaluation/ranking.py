@@ -39,6 +39,7 @@ from scipy import sparse
 from shallow_cf._checks import check_int, check_number, shown
 from shallow_cf._ids import index_of
 from shallow_cf.evaluation.errors import FloatArray, Predictor
+from shallow_cf.ranking import top_n
 from shallow_cf.ratings import Ratings, check_ratings
 
 IntArray = npt.NDArray[np.intp]
@@ -130,7 +131,7 @@ class _Lists(NamedTuple):
         """Make the lists of users `u` and compare them with what is relevant."""
         table = np.zeros(scores.shape, bool)
         table[_places(is_relevant, u)] = True
-        top = top_items(scores, k)
+        top = top_n(scores, k)
         unseen = np.isfinite(np.take_along_axis(scores, top, axis=1))
         return cls(
             np.take_along_axis(table, top, axis=1), table.sum(axis=1), np.unique(top[unseen])
@@ -155,26 +156,6 @@ def _metrics(lists: list[_Lists], k: int, n_items: int) -> dict[str, float]:
     shown_items = np.unique(np.concatenate([batch.items for batch in lists]))
     means = {name: float(values.mean()) for name, values in per_user.items()}
     return {**means, "coverage": len(shown_items) / n_items}  # (r5)
-
-
-def top_items(scores: FloatArray, k: int) -> IntArray:
-    """Indices of the `k` highest scores of each row, highest first, (n, min(k, n_items)).
-
-    Among equal scores the lowest index comes first. A partition finds the k highest without
-    sorting the row, but takes any of several equal ones; only rows in which that mattered
-    are sorted in full.
-    """
-    n_items = scores.shape[1]
-    k = min(k, n_items)
-    top = np.argpartition(scores, n_items - k, axis=1)[:, n_items - k :]
-    values = np.take_along_axis(scores, top, axis=1)
-    lowest = values.min(axis=1, keepdims=True)
-    is_open = (scores == lowest).sum(axis=1) > (values == lowest).sum(axis=1)
-    top[is_open] = np.argsort(-scores[is_open], axis=1, kind="stable")[:, :k]
-    top.sort(axis=1)  # so that the stable sort keeps the order of equal ones
-    values = np.take_along_axis(scores, top, axis=1)
-    order = np.argsort(-values, axis=1, kind="stable")
-    return np.take_along_axis(top, order, axis=1)
 
 
 def _scores(model: Predictor, ratings: Ratings, u: IntArray) -> FloatArray:
