@@ -25,6 +25,7 @@ from shallow_cf.ratings import Ratings
 from shallow_cf.recommend import Explanation
 from shallow_cf.reports import Report, answer_report, limits_report, sensitivity_report
 from shallow_cf.solvers.descent import DivergenceError, SGDOptions
+from shallow_cf.solvers.lr_find import LearningRates, lr_find
 from shallow_cf.solvers.optimizers import (
     SGD,
     Adagrad,

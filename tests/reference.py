@@ -149,6 +149,51 @@ def net_gradient(triplets, net, rating_range=None):
     return G
 
 
+def epoch_by_rule(triplets, theta, memories, rule, eta, batch_size, reg=0.0, *, mean=False):
+    """`sgd_epoch` with any update rule: one number, its gradient and its memory at a time.
+
+    With `mean` a batch descends its mean squared error instead of half the sum of squares.
+    Returns the new parameters and the new memories, a memory for every number.
+    """
+    for first in range(0, len(triplets), batch_size):
+        batch = triplets[first : first + batch_size]
+        G = scaled(theta, 0.0)
+        for u, i, r in batch:
+            e = predict(theta, u, i) - r  # (2)
+            add_rating(G, theta, u, i, e)
+        numbers = []
+        for j, (x, g) in enumerate(zip(pack(theta), pack(G), strict=True)):
+            scale, share = 1.0, len(batch) / len(triplets)  # (16a)
+            if mean:
+                scale, share = 2 / len(batch), 1.0  # (16b)
+            g = scale * g + share * reg * x
+            x, memories[j] = rule(x, g, memories[j], eta)
+            numbers.append(x)
+        theta = unpack(numbers, theta)
+    return theta, memories
+
+
+def momentum_rule(beta):
+    def step(x, g, v, eta):
+        v = beta * (v or 0.0) + g  # (14b)
+        return x - eta * v, v
+
+    return step
+
+
+def adamw_rule(beta, beta2, epsilon, weight_decay):
+    def step(x, g, memory, eta):
+        m, s, t = memory or (0.0, 0.0, 0)
+        m = beta * m + (1 - beta) * g  # (14f)
+        s = beta2 * s + (1 - beta2) * g * g
+        t += 1
+        mean, mean_square = m / (1 - beta**t), s / (1 - beta2**t)
+        x = x - eta * weight_decay * x - eta * mean / (math.sqrt(mean_square) + epsilon)  # (14g)
+        return x, (m, s, t)
+
+    return step
+
+
 # Small tools for lists.
 
 
@@ -181,6 +226,18 @@ def pack(theta):
     """All numbers in one list: P row by row, Q row by row, bu, bi."""
     numbers = [x for row in theta.P for x in row] + [x for row in theta.Q for x in row]
     return numbers if theta.bu is None else numbers + list(theta.bu) + list(theta.bi)
+
+
+def unpack(numbers, like):
+    """A Plain of the shapes of `like` with these numbers: the way back from `pack`."""
+    left = iter(numbers)
+
+    def fill(block):
+        if block is None:
+            return None
+        return [fill(x) if isinstance(x, list) else next(left) for x in block]
+
+    return Plain(*(fill(block) for block in like))
 
 
 # From the package's objects to lists, and problems to try things on.

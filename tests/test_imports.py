@@ -49,6 +49,11 @@ ALLOWED = {
     "solvers.grg": [
         "ratings", "parameters", *SHARED_BY_SOLVERS, "solvers.constrained", "solvers.problem",
     ],
+    # Not a solver, but a look ahead of one.
+    "solvers.lr_find": [
+        "_checks", "ratings", "parameters", "solvers.descent", "solvers.optimizers",
+        "solvers.result", "solvers.sgd",
+    ],
     # Any other solver: the pieces that are no solver's own, and none of the solvers.
     "solvers.*": ["_checks", "ratings", "parameters", "objective", *SHARED_BY_SOLVERS],
     "_inputs": ["_ids", "ratings"],

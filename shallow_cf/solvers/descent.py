@@ -147,9 +147,8 @@ def _named(name: str, value: Any, kinds: dict[str, type[Any]]) -> Any:
     known = [setting.name for setting in fields(made)]
     for setting in settings:
         if setting not in known:
-            raise TypeError(
-                f"`{name}`: {kind} has no setting {setting!r}, only {', '.join(known) or 'none'}"
-            )
+            only = f", only {', '.join(known)}" if known else ""
+            raise TypeError(f"`{name}`: {kind} has no setting {setting!r}{only}")
     return made(**settings)
 
 

@@ -48,6 +48,12 @@ class Factorization:
         _, e = objective.batch_residuals(parameters, u, i, data.rating[batch])
         return objective.packed_sums(parameters, u, i, e)
 
+    def batch_mse(self, theta: FloatArray, batch: IntArray) -> float:
+        """Mean squared error of a batch, stars**2."""
+        u, i = self.ratings.user_idx[batch], self.ratings.item_idx[batch]
+        e = self.form.unpack(theta).predict(u, i) - self.ratings.rating[batch]  # (2)
+        return float(e @ e) / len(e)  # (3c)
+
     def rmse(self, theta: FloatArray) -> float:
         """RMSE over the training ratings, stars."""
         return objective.rmse(self.ratings, self.form.unpack(theta))
