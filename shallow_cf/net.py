@@ -360,12 +360,13 @@ def _rmse(net: NetParameters, ratings: Ratings) -> float:
 
 
 def _default_options() -> SGDOptions:
+    """What did best on MovieLens' 100,000 ratings, on a part kept back from training."""
     return SGDOptions(
-        n_epochs=5,
+        n_epochs=10,
         learning_rate=5e-3,
         batch_size=64,
         loss="mse",
-        optimizer=AdamW(weight_decay=0.1),
+        optimizer=AdamW(weight_decay=0.2),
         schedule="onecycle",
     )
 
@@ -383,7 +384,8 @@ class EmbeddingNet:
         Lowest and highest prediction, stars, best half a star wider than the ratings': a
         sigmoid never quite reaches its ends. None leaves predictions free.
     solver_options : SGDOptions, optional
-        Settings of the training; without them five epochs of AdamW on one cycle.
+        Settings of the training; if None, ten epochs of AdamW on one cycle. That is for some
+        100,000 ratings: few ratings take more epochs, see the example.
     init : {"symmetric", "uniform", "normal"}
         How embeddings are drawn at the start, see `Parameters.random`.
     init_scale : float
