@@ -8,6 +8,7 @@ with the lessons' way of training. Numbers in brackets are the equations of
 import copy
 import dataclasses
 import math
+from typing import ClassVar
 
 import numpy as np
 import pytest
@@ -111,7 +112,7 @@ class TestPenalty:
 class TestSlowLoop:
     """Two epochs in plain Python, parameter by parameter: tests/reference.py."""
 
-    RULES = {
+    RULES: ClassVar = {
         "momentum": (scf.Momentum(0.8), reference.momentum_rule(0.8)),
         "adamw": (
             scf.AdamW(0.8, 0.9, 1e-3, weight_decay=0.5),
