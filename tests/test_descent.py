@@ -8,7 +8,6 @@ with the lessons' way of training. Numbers in brackets are the equations of
 import copy
 import dataclasses
 import math
-from typing import ClassVar
 
 import numpy as np
 import pytest
@@ -109,23 +108,24 @@ class TestPenalty:
         )
 
 
+RULES = {
+    "momentum": (scf.Momentum(0.8), reference.momentum_rule(0.8)),
+    "adamw": (
+        scf.AdamW(0.8, 0.9, 1e-3, weight_decay=0.5),
+        reference.adamw_rule(0.8, 0.9, 1e-3, 0.5),
+    ),
+}
+
+
 class TestSlowLoop:
     """Two epochs in plain Python, parameter by parameter: tests/reference.py."""
-
-    RULES: ClassVar = {
-        "momentum": (scf.Momentum(0.8), reference.momentum_rule(0.8)),
-        "adamw": (
-            scf.AdamW(0.8, 0.9, 1e-3, weight_decay=0.5),
-            reference.adamw_rule(0.8, 0.9, 1e-3, 0.5),
-        ),
-    }
 
     @pytest.mark.parametrize("rule", RULES)
     @pytest.mark.parametrize("loss", ["half_sse", "mse"])
     @pytest.mark.parametrize("batch_size", [1, 5])
     def test_equals_the_slow_loop(self, rule, loss, batch_size):
         ratings, theta = reference.problem(4, 5, 3, bias=True, rated=0.8)
-        fast, slow = self.RULES[rule]
+        fast, slow = RULES[rule]
         n_epochs, eta = 2, 0.02
         options = scf.SGDOptions(
             n_epochs, eta, batch_size, reg=0.3, shuffle=False, loss=loss, optimizer=fast
