@@ -248,6 +248,7 @@ class TestEarlyStopping:
         best = int(np.argmin(errors))
         assert result.iterations == best + 10 < 500
         assert objective.rmse(valid, result.parameters) == errors[best]
+        assert objective.rmse(train, result.parameters) == result.rmse_after
         assert result.message == "Stopped early: no better validation RMSE in 10 epochs."
 
     def test_without_patience_the_last_epoch_counts(self):

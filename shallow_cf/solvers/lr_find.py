@@ -6,14 +6,14 @@ each time. Far too small rates change nothing, then the error falls, and where t
 too large it rises again.
 
 One thing is done otherwise. fast.ai looks at the error of each batch before its step, averaged
-over time. A batch of 64 ratings says little, and on ml-100k its noise is larger than the whole
-fall. Here the error is measured on the same ratings after every step, so that all differences
-come from the steps, and nothing needs to be smoothed.
+over time. A batch of 64 ratings says little: on ml-100k the lowest average was among the very
+first in three of eight sweeps, by chance. Here the error is measured on the same ratings after
+every step, so that all differences come from the steps, and nothing needs to be smoothed.
 
 The suggestion is a tenth of the rate at which the error was lowest: one of fast.ai's rules. At
 the lowest point single steps are just about to become too large; a tenth leaves room for a run
-that is many times as long. Measured (the suggestion, what training with it ends with, and the best
-rate of a coarse grid; batches of 32 and 64):
+that is many times as long. Measured (the suggestion, what training with it ends with, and the
+best rate of a coarse grid; batches of 32 and 64):
 
     crosstab, 1000 epochs, training RMSE     half_sse, SGD     0.0038    0.42    best 0.05:  0.397
                                              mse, Adam         0.009     0.40    best 0.03:  0.393
@@ -23,8 +23,8 @@ rate of a coarse grid; batches of 32 and 64):
 
 So it is a rate that works, within a factor of about ten of the best: try three times more and
 three times less. The rate where the error falls fastest, another of fast.ai's rules, was better
-on the crosstab, but on ml-100k ten or twenty times too large for AdamW; fast.ai's "valley" was
-a hundred times too small on either, because without noise the error falls from the first step.
+on the crosstab, but on ml-100k almost twenty times too large for AdamW; fast.ai's "valley" was
+at least forty times too small on both, as without noise the error falls from the first step.
 """
 
 from __future__ import annotations

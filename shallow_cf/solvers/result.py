@@ -60,6 +60,8 @@ class SolverResult:
     reduced_gradient : Parameters or None
         Slope of the RMSE along each parameter at the end, stars per unit, less what
         constraints account for; None where the solver did not find it.
+    row : int
+        Row of the trace that `parameters` belong to: the last, or the best with patience.
     """
 
     parameters: Parameters
@@ -71,6 +73,7 @@ class SolverResult:
     n_function: int
     n_gradient: int
     reduced_gradient: Parameters | None = None
+    row: int = -1
 
     @property
     def rmse_before(self) -> float:
@@ -79,8 +82,8 @@ class SolverResult:
 
     @property
     def rmse_after(self) -> float:
-        """The objective, RMSE, at the end, stars."""
-        return self.trace[-1]["train_rmse"]
+        """The objective, RMSE, of what was found, stars."""
+        return self.trace[self.row]["train_rmse"]
 
     @property
     def iterations(self) -> int:

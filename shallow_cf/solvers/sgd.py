@@ -140,4 +140,5 @@ def solve(
         start=parameters,
         n_function=len(progress.trace),
         n_gradient=len(progress.trace) - 1,
+        row=-1 if options.patience is None else progress.best_epoch,
     )
