@@ -29,6 +29,7 @@ from shallow_cf.parameters import INITS, FloatArray, IntArray, Parameters
 from shallow_cf.ratings import Ratings, check_ratings
 from shallow_cf.solvers import SOLVERS, sgd
 from shallow_cf.solvers.descent import Progress
+from shallow_cf.solvers.lr_find import LearningRates, lr_find
 from shallow_cf.solvers.options import SolverOptions, as_json, from_json, select_constraints
 from shallow_cf.solvers.result import WITHOUT_SOLUTION, Callback, SolverResult
 
@@ -376,6 +377,45 @@ class MatrixFactorization(Using):
         start = model.parameters_
         result = model._solve(ratings, start, rng, valid, callback, keep, progress)
         return model._take(ratings, result)
+
+    def lr_find(
+        self, ratings: Any, y: Any = None, *, lowest: float = 1e-7, highest: float = 10.0
+    ) -> LearningRates:
+        """Try learning rates from `lowest` to `highest` and suggest one; nothing is trained.
+
+        Parameters
+        ----------
+        ratings, y
+            As in `fit`.
+        lowest, highest : float
+            First and last rate.
+
+        Returns
+        -------
+        LearningRates
+            Its ``table`` can be drawn with `plots.plot_learning_rates`, its ``suggestion``
+            set with ``model.set_params(solver_options__learning_rate=...)``.
+
+        Raises
+        ------
+        ValueError
+            If the solver is not "sgd" or a rate is out of its range.
+
+        Examples
+        --------
+        >>> import shallow_cf as scf
+        >>> model = scf.MatrixFactorization(random_state=0)
+        >>> 0 < model.lr_find(scf.load_crosstab()).suggestion < 0.5
+        True
+        """
+        if self.solver != "sgd":
+            raise ValueError(f"solver {self.solver!r} has no learning rate: `lr_find` is for 'sgd'")
+        ratings = as_ratings(ratings, y)
+        rng = np.random.default_rng(self.random_state)
+        return lr_find(
+            ratings, self._start(ratings, rng), self.solver_options,
+            lowest=lowest, highest=highest, random_state=rng,
+        )  # fmt: skip
 
     def _start(self, ratings: Ratings, rng: np.random.Generator) -> Parameters:
         drawn = Parameters.random(

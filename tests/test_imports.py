@@ -69,8 +69,8 @@ ALLOWED = {
     ],
     "estimator": [
         "_checks", "_ids", "_inputs", "_model_file", "_using", "ratings", "parameters",
-        "objective", "solvers", "solvers.descent", "solvers.options", "solvers.result",
-        "solvers.sgd",
+        "objective", "solvers", "solvers.descent", "solvers.lr_find", "solvers.options",
+        "solvers.result", "solvers.sgd",
     ],
     # Judges anything that predicts stars, so it knows no model but its own baselines.
     "evaluation": ["evaluation.*"],

@@ -103,6 +103,22 @@ class TestFit:
             model().fit(ratings, valid=valid)
 
 
+class TestLearningRate:
+    def test_training_with_the_suggestion_goes_well(self, ratings):
+        ours = model(rating_range=None)
+        found = ours.lr_find(ratings)
+        assert found.table.columns.tolist() == ["learning_rate", "loss"]
+        assert not hasattr(ours, "parameters_")
+        history = ours.set_params(solver_options__learning_rate=found.suggestion).fit(ratings)
+        assert history.history_.train_rmse.iloc[-1] < 0.8 * history.history_.train_rmse.iloc[0]
+        again = model(rating_range=None).lr_find(ratings)
+        assert again.suggestion == found.suggestion
+
+    def test_of_a_solver_without_one(self, ratings):
+        with pytest.raises(ValueError, match="solver 'grg' has no learning rate"):
+            scf.MatrixFactorization(solver="grg").lr_find(ratings)
+
+
 class TestForms:
     """Ratings in whatever form they are at hand give the same model."""
 
