@@ -227,13 +227,12 @@ def _sums_by_place(parameters: Parameters, u: IntArray, i: IntArray, e: FloatArr
     ``bincount`` adds up all parts that belong in one place.
     """
     P, Q, k = parameters.user_factors, parameters.item_factors, parameters.n_factors
-    row = np.concatenate([u, len(P) + i])
-    place = (row[:, None] * k + np.arange(k)).ravel()
-    part = np.concatenate([e[:, None] * Q[i], e[:, None] * P[u]]).ravel()  # (4a), (4b)
+    row, weight = np.concatenate([u, len(P) + i]), np.concatenate([e, e])
+    part = weight[:, None] * np.concatenate([Q.take(i, axis=0), P.take(u, axis=0)])  # (4a), (4b)
+    place = row[:, None] * k + np.arange(k)
+    sums = np.bincount(place.ravel(), part.ravel(), parameters.n_params)
     if parameters.has_bias:
-        place = np.concatenate([place, P.size + Q.size + row])
-        part = np.concatenate([part, e, e])  # (4c), (4d)
-    sums = np.bincount(place, part, parameters.n_params)
+        sums[P.size + Q.size :] = np.bincount(row, weight, len(P) + len(Q))  # (4c), (4d)
     return np.asarray(sums, np.float64)  # NumPy counts in whole numbers where nothing is added
 
 
