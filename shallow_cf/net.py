@@ -374,6 +374,10 @@ def _default_options() -> SGDOptions:
 class EmbeddingNet:
     """Collaborative filtering by a small neural network on top of embeddings.
 
+    By itself it comes close to a matrix factorisation and, on MovieLens' 100,000 ratings,
+    stays behind it. Started from the factorisation's embeddings (`fit` with ``start``, a
+    fifth of the default learning rate) it gets below it.
+
     Parameters
     ----------
     n_factors : int or (int, int)
