@@ -45,7 +45,6 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-from scipy.special import expit
 
 from shallow_cf._checks import (
     check_choice,
@@ -55,7 +54,7 @@ from shallow_cf._checks import (
     check_range,
 )
 from shallow_cf._ids import index_of
-from shallow_cf.parameters import INITS, FloatArray, IntArray, Parameters
+from shallow_cf.parameters import INITS, FloatArray, IntArray, Parameters, slope, squash
 from shallow_cf.ratings import Ratings, check_ratings
 from shallow_cf.solvers import descent
 from shallow_cf.solvers.descent import SGDOptions
@@ -285,10 +284,7 @@ def forward(net: NetParameters, u: IntArray, i: IntArray) -> Forward:
     z = x @ net.W1 + net.b1  # (19b)
     h = np.maximum(z, 0.0)  # (19c)
     s: FloatArray = (h @ net.W2 + net.b2)[:, 0]  # (19d)
-    if net.rating_range is None:
-        return Forward(x, z, h, s)  # (19e)
-    low, high = net.rating_range
-    return Forward(x, z, h, low + (high - low) * expit(s))  # (19e), (1s)
+    return Forward(x, z, h, squash(s, net.rating_range))  # (19e)
 
 
 def backward(net: NetParameters, u: IntArray, i: IntArray, r: FloatArray) -> NetParameters:
@@ -303,10 +299,8 @@ def backward(net: NetParameters, u: IntArray, i: IntArray, r: FloatArray) -> Net
         Ratings, stars.
     """
     x, z, h, r_hat = forward(net, u, i)
-    g_s = (r_hat - r)[:, None]  # (2), (19f)
-    if net.rating_range is not None:
-        low, high = net.rating_range
-        g_s = g_s * ((r_hat - low) * (high - r_hat) / (high - low))[:, None]  # (2s), (19f)
+    e = r_hat - r  # (2)
+    g_s = (e * slope(r_hat, net.rating_range))[:, None]  # (19f)
     dW2, db2 = h.T @ g_s, g_s.sum(axis=0)  # (19g)
     g_h = g_s @ net.W2.T  # (19h)
     g_z = g_h * (z > 0)  # (19i)

@@ -20,6 +20,8 @@ from shallow_cf._checks import (
 
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.intp]
+#: Lowest and highest prediction, stars, or None.
+Range = tuple[float, float] | None
 
 #: How numbers are drawn at the start.
 INITS = ("uniform", "symmetric", "normal")
@@ -59,7 +61,7 @@ class Parameters:
     user_bias: FloatArray | None = None
     item_bias: FloatArray | None = None
     global_mean: float | None = field(default=None, kw_only=True)
-    rating_range: tuple[float, float] | None = field(default=None, kw_only=True)
+    rating_range: Range = field(default=None, kw_only=True)
 
     def __post_init__(self) -> None:
         for name in ("user_factors", "item_factors", "user_bias", "item_bias"):
@@ -242,18 +244,11 @@ class Parameters:
         """Predictions, stars, from dot products plus biases: adds the mean, keeps to the range."""
         if self.global_mean is not None:
             score = score + self.offset  # (1)
-        if self.rating_range is None:
-            return score
-        low, high = self.rating_range
-        r_hat: FloatArray = low + (high - low) * expit(score)  # (1s)
-        return r_hat
+        return squash(score, self.rating_range)
 
     def slope(self, prediction: FloatArray) -> FloatArray | float:
         """How fast predictions grow with their score; 1 without a range."""
-        if self.rating_range is None:
-            return 1.0
-        low, high = self.rating_range
-        return (prediction - low) * (high - prediction) / (high - low)  # (2s)
+        return slope(prediction, self.rating_range)
 
     def check_plain(self, who: str) -> None:
         """Raise ValueError, naming `who` cannot have them, if there is a mean or a range."""
@@ -291,3 +286,20 @@ class Parameters:
         """The parameters of some users and items only."""
         blocks, idx = self.blocks(), (user_idx, item_idx, user_idx, item_idx)
         return self.with_blocks(block[k] for block, k in zip(blocks, idx, strict=False))
+
+
+def squash(score: FloatArray, rating_range: Range) -> FloatArray:
+    """Stars within the range from scores, equation (1s); without a range the scores."""
+    if rating_range is None:
+        return score
+    low, high = rating_range
+    r_hat: FloatArray = low + (high - low) * expit(score)  # (1s)
+    return r_hat
+
+
+def slope(prediction: FloatArray, rating_range: Range) -> FloatArray | float:
+    """How fast predictions grow with their score, equation (2s); 1 without a range."""
+    if rating_range is None:
+        return 1.0
+    low, high = rating_range
+    return (prediction - low) * (high - prediction) / (high - low)  # (2s)

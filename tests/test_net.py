@@ -141,7 +141,7 @@ class TestDifferences:
         ("what", "line", "wrong"),
         [
             ("the ReLU's mask", "g_h * (z > 0)", "g_h"),
-            ("the sigmoid's slope", "g_s * ((r_hat", "g_s * 0 + ((r_hat"),
+            ("the sigmoid's slope", "e * slope(r_hat, net.rating_range)", "e"),
             ("the order of the halves", "g_x[:, :k_u]", "g_x[:, -k_u:]"),
             ("a bias", "g_z.sum(axis=0)", "0 * net.b1"),
             ("a thousandth of a weight", "x.T @ g_z", "1.001 * x.T @ g_z"),
