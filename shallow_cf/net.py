@@ -501,8 +501,6 @@ class EmbeddingNet:
         check_ratings(ratings)
         if valid is not None:
             valid = _as_in(ratings, valid)
-        elif self.solver_options.patience is not None:
-            raise ValueError("`patience` needs validation ratings: pass `valid`")
         rng = np.random.default_rng(self.random_state)
         first = self._first(ratings, start, rng)
         problem = NetProblem(ratings, first, valid)

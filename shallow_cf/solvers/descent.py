@@ -202,7 +202,7 @@ def begin(
     Raises
     ------
     ValueError
-        If the error of `theta` overflows.
+        If the error of `theta` overflows, or patience is asked for without validation ratings.
     """
     with np.errstate(over="ignore", invalid="ignore"):
         row: TraceRow = {
@@ -214,6 +214,8 @@ def begin(
         }
     if not np.isfinite(row["train_rmse"]):
         raise ValueError("the parameters to start from are so large that the error overflows")
+    if options.patience is not None and np.isnan(row["valid_rmse"]):
+        raise ValueError("`patience` needs validation ratings: pass `valid`")
     memory = start(options.rule, theta)
     return Progress(theta.copy(), memory, rng.bit_generator.state, [row], theta.copy())
 

@@ -115,8 +115,6 @@ def solve(
     check_start(ratings, parameters)
     if valid is not None:
         objective.check_fit(valid, parameters)
-    elif options.patience is not None:
-        raise ValueError("`patience` needs validation ratings: pass `valid`")
     problem = Factorization(ratings, parameters, valid)
     rng = np.random.default_rng(random_state)
     if progress is None:
