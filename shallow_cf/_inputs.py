@@ -43,14 +43,20 @@ def id_columns(pairs: Any) -> tuple[Any, Any]:
 
 
 def aligned(ratings: Ratings, to: Ratings) -> Ratings:
-    """The ratings with the indices of another table's users and items."""
+    """The ratings with the ids, and so the indices, of another table.
+
+    Raises
+    ------
+    ValueError
+        If a user or item with a rating is not there.
+    """
     check_ratings(ratings)
     if np.array_equal(ratings.user_ids, to.user_ids) and np.array_equal(
         ratings.item_ids, to.item_ids
     ):
         return ratings
-    u = index_of(to.user_ids, ratings.user_ids, "user")[ratings.user_idx]
-    i = index_of(to.item_ids, ratings.item_ids, "item")[ratings.item_idx]
+    u = index_of(to.user_ids, ratings.user_ids[ratings.user_idx], "user")
+    i = index_of(to.item_ids, ratings.item_ids[ratings.item_idx], "item")
     return Ratings(to.user_ids, to.item_ids, u, i, ratings.rating, ratings.timestamp)
 
 

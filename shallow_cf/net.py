@@ -54,6 +54,7 @@ from shallow_cf._checks import (
     check_range,
 )
 from shallow_cf._ids import index_of
+from shallow_cf._inputs import aligned
 from shallow_cf.parameters import INITS, FloatArray, IntArray, Parameters, slope, squash
 from shallow_cf.ratings import Ratings, check_ratings
 from shallow_cf.solvers import descent
@@ -500,7 +501,7 @@ class EmbeddingNet:
         """
         check_ratings(ratings)
         if valid is not None:
-            valid = _as_in(ratings, valid)
+            valid = aligned(valid, ratings)
         rng = np.random.default_rng(self.random_state)
         first = self._first(ratings, start, rng)
         problem = NetProblem(ratings, first, valid)
@@ -591,15 +592,3 @@ class EmbeddingNet:
         if not hasattr(self, "parameters_"):
             raise ValueError("this net is not fitted yet: call fit(ratings) first")
         return self.parameters_
-
-
-def _as_in(ratings: Ratings, other: Ratings) -> Ratings:
-    """Other ratings under the ids, and so the indices, of `ratings`."""
-    check_ratings(other)
-    return Ratings(
-        ratings.user_ids,
-        ratings.item_ids,
-        index_of(ratings.user_ids, other.user_ids[other.user_idx], "user"),
-        index_of(ratings.item_ids, other.item_ids[other.item_idx], "item"),
-        other.rating,
-    )

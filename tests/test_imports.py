@@ -78,7 +78,7 @@ ALLOWED = {
     "evaluation.ranking": ["_checks", "_ids", "ranking", "ratings", "evaluation.errors"],
     "evaluation.*": ["_checks", "_ids", "ratings"],
     "net": [
-        "_checks", "_ids", "ratings", "parameters", "objective", "solvers.descent",
+        "_checks", "_ids", "_inputs", "ratings", "parameters", "objective", "solvers.descent",
         "solvers.optimizers", "solvers.result",
     ],
     "workbook": ["workbook.*"],
