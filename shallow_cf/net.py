@@ -40,7 +40,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -55,7 +55,7 @@ from shallow_cf._checks import (
 )
 from shallow_cf._ids import index_of
 from shallow_cf._inputs import aligned
-from shallow_cf.parameters import INITS, FloatArray, IntArray, Parameters, slope, squash
+from shallow_cf.parameters import INITS, FloatArray, IntArray, Packable, Parameters, slope, squash
 from shallow_cf.ratings import Ratings, check_ratings
 from shallow_cf.solvers import descent
 from shallow_cf.solvers.descent import SGDOptions
@@ -67,7 +67,7 @@ _PIECE = 65536
 
 
 @dataclass(frozen=True, eq=False)
-class NetParameters:
+class NetParameters(Packable):
     """The numbers of an `EmbeddingNet`: embeddings, and two layers of weights and biases.
 
     A gradient has one entry for each, so gradients are `NetParameters` too.
@@ -199,11 +199,6 @@ class NetParameters:
         """Numbers between the two layers."""
         return int(self.W1.shape[1])
 
-    @property
-    def n_params(self) -> int:
-        """How many numbers there are."""
-        return sum(block.size for block in self.blocks())
-
     def __repr__(self) -> str:
         between = (
             "" if self.rating_range is None else ", from {:g} to {:g}".format(*self.rating_range)
@@ -218,27 +213,9 @@ class NetParameters:
         """The arrays in the order P, Q, W1, b1, W2, b2."""
         return [self.user_factors, self.item_factors, self.W1, self.b1, self.W2, self.b2]
 
-    def is_finite(self) -> bool:
-        """Whether there is no NaN and no infinity."""
-        return all(bool(np.isfinite(block).all()) for block in self.blocks())
-
-    def pack(self) -> FloatArray:
-        """All numbers in one vector theta, (n_params,), block after block, row by row."""
-        return np.concatenate([block.ravel() for block in self.blocks()])
-
-    def unpack(self, theta: FloatArray) -> NetParameters:
-        """Parameters of this one's shapes with the numbers of `theta`, (n_params,)."""
-        if theta.shape != (self.n_params,):
-            raise ValueError(f"`theta` must have shape ({self.n_params},), got {theta.shape}")
-        blocks, start = [], 0
-        for block in self.blocks():
-            blocks.append(theta[start : start + block.size].reshape(block.shape))
-            start += block.size
-        return self.with_blocks(blocks)
-
-    def with_blocks(self, blocks: Iterable[FloatArray]) -> NetParameters:
+    def with_blocks(self, blocks: Iterable[FloatArray]) -> Self:
         """Parameters with other numbers in `blocks`, the same range."""
-        return NetParameters(*blocks, rating_range=self.rating_range)
+        return type(self)(*blocks, rating_range=self.rating_range)
 
     def predict(self, user_idx: npt.ArrayLike, item_idx: npt.ArrayLike) -> FloatArray:
         """Predicted stars, equations (19a) to (19e).

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from typing import Self
 
 import numpy as np
 import numpy.typing as npt
@@ -27,8 +28,43 @@ Range = tuple[float, float] | None
 INITS = ("uniform", "symmetric", "normal")
 
 
+class Packable:
+    """Numbers in several blocks, which solvers want in one vector theta."""
+
+    def blocks(self) -> list[FloatArray]:
+        """The arrays, in the order in which they stand in theta."""
+        raise NotImplementedError
+
+    def with_blocks(self, blocks: Iterable[FloatArray]) -> Self:
+        """The same with other numbers in the blocks."""
+        raise NotImplementedError
+
+    @property
+    def n_params(self) -> int:
+        """How many numbers there are: Solver's variable cells."""
+        return sum(block.size for block in self.blocks())
+
+    def is_finite(self) -> bool:
+        """Whether there is no NaN and no infinity."""
+        return all(bool(np.isfinite(block).all()) for block in self.blocks())
+
+    def pack(self) -> FloatArray:
+        """All numbers in one vector theta, (n_params,), block after block, row by row."""
+        return np.concatenate([block.ravel() for block in self.blocks()])
+
+    def unpack(self, theta: FloatArray) -> Self:
+        """Parameters of this one's shapes with the numbers of `theta`, (n_params,)."""
+        if theta.shape != (self.n_params,):
+            raise ValueError(f"`theta` must have shape ({self.n_params},), got {theta.shape}")
+        blocks, start = [], 0
+        for block in self.blocks():
+            blocks.append(theta[start : start + block.size].reshape(block.shape))
+            start += block.size
+        return self.with_blocks(blocks)
+
+
 @dataclass(frozen=True, eq=False)
-class Parameters:
+class Parameters(Packable):
     """Embeddings of users and items, with or without biases.
 
     A gradient has one entry for each parameter, so gradients are `Parameters` too.
@@ -157,11 +193,6 @@ class Parameters:
         return int(self.user_factors.shape[1])
 
     @property
-    def n_params(self) -> int:
-        """How many numbers there are: Solver's variable cells."""
-        return sum(block.size for block in self.blocks())
-
-    @property
     def has_bias(self) -> bool:
         """Whether there are biases."""
         return self.biases is not None
@@ -197,10 +228,6 @@ class Parameters:
             and len(ours) == len(theirs)
             and all(map(np.array_equal, ours, theirs))
         )
-
-    def is_finite(self) -> bool:
-        """Whether there is no NaN and no infinity."""
-        return all(bool(np.isfinite(block).all()) for block in self.blocks())
 
     def predict(self, user_idx: npt.ArrayLike, item_idx: npt.ArrayLike) -> FloatArray:
         """Predicted stars, equations (1) and (1s) of `shallow_cf.objective`.
@@ -258,23 +285,9 @@ class Parameters:
                 f"got {self!r}"
             )
 
-    def pack(self) -> FloatArray:
-        """All numbers in one vector theta, (n_params,): P, Q, b_u, b_i, row by row."""
-        return np.concatenate([block.ravel() for block in self.blocks()])
-
-    def unpack(self, theta: FloatArray) -> Parameters:
-        """Parameters of this one's shapes with the numbers of `theta`, (n_params,)."""
-        if theta.shape != (self.n_params,):
-            raise ValueError(f"`theta` must have shape ({self.n_params},), got {theta.shape}")
-        blocks, start = [], 0
-        for block in self.blocks():
-            blocks.append(theta[start : start + block.size].reshape(block.shape))
-            start += block.size
-        return self.with_blocks(blocks)
-
-    def with_blocks(self, blocks: Iterable[FloatArray]) -> Parameters:
+    def with_blocks(self, blocks: Iterable[FloatArray]) -> Self:
         """Parameters with other numbers in `blocks`, the same mean and range."""
-        return Parameters(*blocks, global_mean=self.global_mean, rating_range=self.rating_range)
+        return type(self)(*blocks, global_mean=self.global_mean, rating_range=self.rating_range)
 
     def places(self) -> dict[str, IntArray]:
         """Where each number stands in theta: name of a block -> indices of its shape."""
@@ -282,7 +295,7 @@ class Parameters:
         blocks = self.unpack(np.arange(self.n_params, dtype=np.float64)).blocks()
         return {name: block.astype(np.intp) for name, block in zip(names, blocks, strict=False)}
 
-    def select(self, user_idx: IntArray, item_idx: IntArray) -> Parameters:
+    def select(self, user_idx: IntArray, item_idx: IntArray) -> Self:
         """The parameters of some users and items only."""
         blocks, idx = self.blocks(), (user_idx, item_idx, user_idx, item_idx)
         return self.with_blocks(block[k] for block, k in zip(blocks, idx, strict=False))

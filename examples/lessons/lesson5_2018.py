@@ -83,7 +83,7 @@ def learner(train, valid):
 def ours(train, valid):
     """Weight decay and one cycle. Chosen on a tenth of the training part, see docs/lessons.md."""
     options = scf.SGDOptions(
-        5, 5e-3, 64, loss="mse", optimizer=scf.AdamW(weight_decay=0.2), schedule="onecycle"
+        5, 5e-3, 64, loss="mse", optimizer=scf.AdamW(weight_decay=0.15), schedule="onecycle"
     )
     model = scf.MatrixFactorization(
         50, bias=True, rating_range=(0, 5.5), solver_options=options,
