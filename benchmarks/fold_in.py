@@ -1,6 +1,6 @@
 """Which penalty serves to fold in new users, measured on MovieLens 100K.
 
-Run: python benchmarks/fold_in.py ../shared/data/ml-100k/u.data
+Run: python benchmarks/fold_in.py ml-100k/u.data
 
 A tenth of the users is kept from training. Each of them is folded in from half of their
 ratings, drawn at random, and the other half is predicted. A line of the table is a model:
