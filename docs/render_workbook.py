@@ -12,7 +12,7 @@ from shallow_cf.screenshot import screenshot
 
 IMAGES = Path(__file__).parent / "images"
 #: Sheets whose pictures README and docs show; the others are too wide to be read there.
-SHOWN = ("bias", "embedding", "gradients", "history", "factors", "word_emb")
+SHOWN = ("bias", "embedding", "gradients", "history", "factors", "new_user", "word_emb")
 #: How a run is called -> solver.
 RUNS = {"SGD": "sgd", "Solver": "grg", "variable projection": "varpro"}
 
@@ -28,6 +28,7 @@ def write(path):
             models += [model] if solver == "grg" else []
     report = scf.answer_report(ratings, models[0].result_, sheet="dotprod")
     scf.write_workbook(path, ratings, *models, runs=runs, reports=[report])
+    scf.solve_new_user(path, path, overwrite=True)
 
 
 def main():

@@ -40,11 +40,13 @@ from shallow_cf.solvers.result import SolverResult
 from shallow_cf.solvers.schedules import Constant, Cosine, Linear, OneCycle, Step
 from shallow_cf.solvers.varpro import VarproOptions
 from shallow_cf.workbook import (
+    NewUserSolution,
     SheetCheck,
     WorkbookError,
     WorkbookModel,
     check_workbook,
     read_workbook,
+    solve_new_user,
     solver_options,
     update_workbook,
     write_workbook,

@@ -29,13 +29,15 @@ from shallow_cf.workbook import (
     WorkbookModel,
     check_workbook,
     read_workbook,
+    solve_new_user,
     solver_options,
     update_workbook,
     write_workbook,
 )
 from shallow_cf.workbook.check import TOLERANCE, check_model
 from shallow_cf.workbook.layout import published_layout
-from shallow_cf.workbook.sheets import TEACHING_SHEETS
+from shallow_cf.workbook.sheets import TEACHING_SHEETS, new_user
+from shallow_cf.workbook.update import has_new_user
 
 DONE, CHECK_FAILED = 0, 1
 
@@ -216,7 +218,7 @@ def run_solve(args: Args) -> Outcome:
 
     Objective, constraints and options are those of the Solver dialog stored in the
     workbook; the ones given here come first. Without a solution nothing is written and the
-    exit status is 1.
+    exit status is 1. On the sheet new_user only that user's numbers are found, exactly.
     """
     source = Path(args.workbook)
     output = source if args.in_place else Path(args.output)
@@ -228,6 +230,8 @@ def run_solve(args: Args) -> Outcome:
         _check_output(
             output, args.force, suffix, source=args.workbook, hint="; pass --in-place to do so"
         )
+    if args.sheet == new_user.NAME and has_new_user(source):
+        return _solve_new_user(args, output)
     book = _book(args)
     options = _solver_settings(args, book)
     with _progress("Solver") as callback:
@@ -378,6 +382,27 @@ def _demo_data(result: SolverResult) -> dict[str, Any]:
         "code": result.code,
         "message": result.message,
     }
+
+
+def _solve_new_user(args: Args, output: Path) -> Outcome:
+    """The numbers of the new user alone, by least squares on the sheet's own objective."""
+    unused = [name for name in _SOLVER_ARGUMENTS if getattr(args, name) is not None]
+    unused += [name for name in ("ratings", "factors", "seed") if getattr(args, name) is not None]
+    unused += ["method"] * (args.method != "grg") + ["report"] * args.report
+    if unused:
+        raise ValueError(
+            f"`{unused[0]}` does not go with --sheet {new_user.NAME}, which is solved exactly"
+        )
+    found = solve_new_user(args.workbook, output, overwrite=args.in_place or args.force)
+    data = asdict(found) | {"sheet": new_user.NAME, "model": found.sheet, "output": str(output)}
+    numbers = ", ".join(f"{name} {value:.4f}" for name, value in found.numbers.items())
+    lines = [
+        f"{output}, sheet {new_user.NAME}: loss {found.loss_before:.6f} -> {found.loss_after:.6f} "
+        f"over {found.n_ratings} ratings, penalty {found.reg:g}",
+        f"The user's numbers, by least squares with those of sheet {found.sheet} as they are: "
+        f"{numbers}",
+    ]
+    return Outcome(data, "\n".join(lines))
 
 
 def _plural(step: str) -> str:

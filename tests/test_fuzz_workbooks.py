@@ -39,7 +39,7 @@ DEFAULT, PART, N_PARTS = 48, 200, 10
 SLOWEST = 5.0  # seconds of computing that a single call may take
 WORKBOOK, RELATIONS, TYPES = "xl/workbook.xml", "xl/_rels/workbook.xml.rels", "[Content_Types].xml"
 SHEETS = {"dotprod": "xl/worksheets/sheet1.xml", "bias": "xl/worksheets/sheet2.xml"}
-FOLLOWING = {"one_hot", "embedding", "gradients", "sgd", "factors"}
+FOLLOWING = {"one_hot", "embedding", "gradients", "sgd", "factors", "new_user"}
 LAYOUTS = {
     "dotprod": {
         "user_ids": "D2:D5", "item_ids": "E1:G1", "ratings": "E2:G5",

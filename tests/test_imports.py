@@ -87,6 +87,9 @@ ALLOWED = {
         "ratings", "parameters", "objective", "solvers.result", "workbook.canvas",
         "workbook.layout", "workbook.solver_model", "workbook.sheets", "workbook.sheets.*",
     ],
+    "workbook.update": [
+        "_files", "fold_in", "objective", "parameters", "workbook.*",
+    ],
     "workbook.*": [
         "_checks", "_files", "ratings", "parameters", "objective", "solvers.result",
         "solvers.options", "workbook.*",

@@ -37,8 +37,8 @@ ODD_IDS = (
 )  # fmt: skip
 FUNCTIONS = {
     "AVERAGE", "COLUMN", "COUNT", "EXACT", "IF", "IFERROR", "INDEX", "ISNUMBER", "LEFT",
-    "LOWER", "MATCH", "MID", "MMULT", "NA", "REPT", "ROW", "SQRT", "SUBSTITUTE", "SUM",
-    "SUMPRODUCT", "SUMXMY2", "TRIM",
+    "LOWER", "MATCH", "MAX", "MID", "MINVERSE", "MMULT", "NA", "REPT", "ROW", "SQRT",
+    "SUBSTITUTE", "SUM", "SUMPRODUCT", "SUMXMY2", "TRIM",
 }  # fmt: skip
 
 
@@ -766,7 +766,7 @@ class TestReadme:
     def test_which_sheets_there_are(self, lesson, bias_only):
         assert list(lesson.values) == [
             "readme", "dotprod", "bias", "one_hot", "embedding", "gradients", "sgd", "history",
-            "factors", "word_emb", "answer_report",
+            "factors", "new_user", "word_emb", "answer_report",
         ]  # fmt: skip
         without = {"dotprod", "history", "answer_report"}
         assert list(bias_only.values) == [name for name in lesson.values if name not in without]

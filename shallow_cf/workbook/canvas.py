@@ -9,7 +9,7 @@ by drawing them once more. Nothing here knows openpyxl.
 from __future__ import annotations
 
 import datetime
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple
 
@@ -123,6 +123,8 @@ class Canvas:
     charts : list of Chart
     one_page : bool
         Whether the sheet is printed on one page, not only as wide as one.
+    solver_names : dict of str to str
+        The hidden names of its Solver model, see `shallow_cf.workbook.solver_model`.
     """
 
     name: str
@@ -134,6 +136,7 @@ class Canvas:
     choices: list[Choice] = field(default_factory=list)
     charts: list[Chart] = field(default_factory=list)
     one_page: bool = False
+    solver_names: Mapping[str, str] = field(default_factory=dict)
 
     def put(self, row: int, column: int, value: Content, style: str = "text") -> None:
         """Write a number or a text; None leaves the cell empty, but drawn."""

@@ -12,12 +12,13 @@ from typing import Any
 
 import numpy as np
 
-from shallow_cf.parameters import Parameters
+from shallow_cf.parameters import FloatArray, Parameters
 from shallow_cf.workbook.canvas import Canvas, Content
 from shallow_cf.workbook.layout import Block, cell_position
+from shallow_cf.workbook.package import WorkbookError
 from shallow_cf.workbook.reader import SheetCells, WorkbookModel
-from shallow_cf.workbook.sheets import FOLLOWING, crosstab, factors, gradients, sgd
-from shallow_cf.workbook.sheets.inputs import Inputs
+from shallow_cf.workbook.sheets import FOLLOWING, crosstab, factors, gradients, new_user, sgd
+from shallow_cf.workbook.sheets.inputs import Inputs, NewUser
 from shallow_cf.workbook.sheets.source import Source
 
 
@@ -61,11 +62,11 @@ def redraw(source: Source, sheets: Mapping[str, SheetCells]) -> tuple[dict[str, 
     changed = []
     for name, draw in FOLLOWING.items():
         there = sheets.get(name)
-        if there is None or not _refers_to(there, source) or source.layout.loss is None:
+        if there is None or not refers_to(there, source) or source.layout.loss is None:
             continue
         inputs = _inputs(source, name, there)
         drawn = None if inputs is None else draw(source, inputs)
-        if drawn is None or not _is_drawn(there, drawn):
+        if drawn is None or not is_drawn(there, drawn):
             changed.append(name)
         else:
             canvases[name] = drawn
@@ -86,12 +87,12 @@ def redrawn_errors(source: Source, sheets: Mapping[str, SheetCells]) -> dict[str
     }
 
 
-def _refers_to(there: SheetCells, source: Source) -> bool:
+def refers_to(there: SheetCells, source: Source) -> bool:
     """Whether any formula of a sheet refers to the model's sheet."""
     return any(source.prefix in formula for formula in there.formulas.values())
 
 
-def _is_drawn(there: SheetCells, drawn: Canvas) -> bool:
+def is_drawn(there: SheetCells, drawn: Canvas) -> bool:
     """Whether the formulas of a sheet are the drawn ones, all and no others."""
     expected = {
         cell_position(address): formula for address, (formula, _) in drawn.results().items()
@@ -116,9 +117,44 @@ def _inputs(source: Source, name: str, there: SheetCells) -> Inputs | None:
             block = factors.layout_for(source).directions
             rows = [[float(there.values[cell_position(a)]) for a in r] for r in block.addresses()]
             return Inputs(directions=np.array(rows))
+        if name == new_user.NAME:
+            return Inputs(new_user=new_user_of(source, there))
     except (KeyError, TypeError, ValueError):
         return None
     return Inputs()
+
+
+def new_user_of(source: Source, there: SheetCells) -> NewUser:
+    """What stands in the yellow and the orange cells of the sheet `new_user`.
+
+    Raises
+    ------
+    WorkbookError
+        If one of them holds no number, or the penalty is below 0.
+    """
+    places = new_user.layout_for(source)
+
+    def numbers(block: Block, blank: float) -> FloatArray:
+        return np.array([
+            _number(there, address, blank) for row in block.addresses() for address in row
+        ])  # fmt: skip
+
+    reg = _number(there, places.reg.cell(), 0.0)  # as the sheet takes a blank cell
+    if reg < 0:
+        raise WorkbookError(f"{new_user.NAME}!{places.reg.cell()}: must be >= 0, got {reg:g}")
+    return NewUser(numbers(places.rating, np.nan), numbers(places.numbers, 0.0), reg)
+
+
+def _number(there: SheetCells, address: str, blank: float) -> float:
+    position = cell_position(address)
+    value: Any = there.values.get(position)
+    if value is None and position not in there.formulas:
+        return blank
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    if is_number and np.isfinite(value) and position not in there.formulas:
+        return float(value)
+    shown = there.formulas.get(position, value)
+    raise WorkbookError(f"{new_user.NAME}!{address}: must be a number, got {shown!r}")
 
 
 def _positive(value: Any) -> float:

@@ -8,7 +8,7 @@ workbook that Solver has touched.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 import numpy as np
 
@@ -87,15 +87,21 @@ def solver_names(
     """
     if layout.loss is None:
         raise ValueError("a Solver model needs a loss cell")
-    prefix = quoted(sheet) + "!"
-    variables = (prefix + block.range(fixed=True) for block in layout.variable_blocks())
-    places = {
-        "solver_opt": prefix + layout.loss.range(fixed=True),
-        "solver_adj": ",".join(variables),
-    }
+    names = model_names(sheet, layout.loss, layout.variable_blocks())
     if options is None:
-        return places | _OPTIONS
-    return places | _OPTIONS | _settings(options) | _listed(prefix, layout, options, ratings)
+        return names
+    prefix = quoted(sheet) + "!"
+    return names | _settings(options) | _listed(prefix, layout, options, ratings)
+
+
+def model_names(sheet: str, objective: Block, variables: Iterable[Block]) -> dict[str, str]:
+    """The names of a model with the published settings: make a cell small by changing others."""
+    prefix = quoted(sheet) + "!"
+    places = {
+        "solver_opt": prefix + objective.range(fixed=True),
+        "solver_adj": ",".join(prefix + block.range(fixed=True) for block in variables),
+    }
+    return places | _OPTIONS
 
 
 def limit_note(n_variables: int, n_constraints: int = 0) -> str | None:

@@ -6,19 +6,31 @@ import math
 import os
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
+
+import numpy as np
 
 from shallow_cf import objective
 from shallow_cf._files import whole_file
+from shallow_cf.fold_in import best_numbers
 from shallow_cf.parameters import Parameters
 from shallow_cf.workbook.canvas import Canvas, Content
 from shallow_cf.workbook.layout import block_cells
 from shallow_cf.workbook.package import WorkbookError, sheet_names
 from shallow_cf.workbook.patch import patch_cells
-from shallow_cf.workbook.reader import SheetCells, WorkbookModel, read_cells
-from shallow_cf.workbook.redraw import redraw, redrawn_errors, source_of
-from shallow_cf.workbook.sheets import FOLLOWING, answer_report
+from shallow_cf.workbook.reader import SheetCells, WorkbookModel, read_all, read_cells
+from shallow_cf.workbook.redraw import (
+    is_drawn,
+    new_user_of,
+    redraw,
+    redrawn_errors,
+    refers_to,
+    source_of,
+)
+from shallow_cf.workbook.sheets import FOLLOWING, answer_report, new_user
 from shallow_cf.workbook.sheets.answer_report import Report
+from shallow_cf.workbook.sheets.inputs import Inputs
 
 _REPORT_SHEET = "answer_report"
 #: What stands in A1 of a report of ours.
@@ -89,6 +101,105 @@ def update_workbook(
     with whole_file(path, overwrite=overwrite) as temporary:
         patch_cells(model.path, temporary, numbers, results, added)
     return outdated
+
+
+@dataclass(frozen=True, eq=False)
+class NewUserSolution:
+    """What was found for the user of the sheet `new_user`.
+
+    Attributes
+    ----------
+    sheet : str
+        The model's, whose movies' numbers were used.
+    numbers : dict of str to float
+        Name of a number ("factor 1", ..., "bias") -> the number.
+    n_ratings : int
+        How many were typed.
+    reg : float
+        The penalty lambda that stands on the sheet.
+    loss_before, loss_after : float
+        The objective of the sheet's Solver model, stars.
+    rmse_before, rmse_after : float or None
+        Over the ratings typed, stars; None if there is none.
+    """
+
+    sheet: str
+    numbers: dict[str, float]
+    n_ratings: int
+    reg: float
+    loss_before: float
+    loss_after: float
+    rmse_before: float | None
+    rmse_after: float | None
+
+
+def has_new_user(path: str | os.PathLike[str]) -> bool:
+    """Whether a workbook has our sheet `new_user`, not somebody else's of that name."""
+    there = read_cells(path, [new_user.NAME]).get(new_user.NAME, _NO_CELLS)
+    return there.values.get((1, 1)) == new_user.HEADING
+
+
+def solve_new_user(
+    path: str | os.PathLike[str],
+    target: str | os.PathLike[str],
+    *,
+    overwrite: bool = False,
+) -> NewUserSolution:
+    """Copy a workbook with the numbers of the new user found, from the ratings on `new_user`.
+
+    They are those that `MatrixFactorization.fold_in_user` gives for the ratings and the
+    penalty typed there, which is where the objective of the sheet's Solver model is least.
+    Only they change, and the stored results of that sheet; all else stays as it is.
+
+    Parameters
+    ----------
+    path : path
+        Workbook with the sheet ``new_user``, as `write_workbook` wrote it; other programs
+        may have saved it since.
+    target : path
+        The copy.
+    overwrite : bool
+        Whether a file that stands there may be replaced, the workbook itself included.
+
+    Returns
+    -------
+    NewUserSolution
+
+    Raises
+    ------
+    FileExistsError
+        If `target` exists and `overwrite` is false.
+    WorkbookError
+        If there is no such sheet, somebody changed its formulas, a cell to type into holds
+        no number, or no cell can hold what is found.
+    """
+    path = Path(path)
+    models, sheets = read_all(path, [new_user.NAME])
+    if new_user.NAME not in sheets:
+        raise WorkbookError(f"{path.name}: there is no sheet {new_user.NAME!r}")
+    there = sheets[new_user.NAME]
+    sources = (source_of(model, model.parameters, sheets) for model in models)
+    source = next((it for it in sources if refers_to(there, it)), None)
+    if source is None:
+        raise WorkbookError(f"{path.name}, sheet {new_user.NAME!r}: refers to no model")
+    before = new_user_of(source, there)
+    (rated,) = np.nonzero(before.is_rated)
+    x = best_numbers(source.parameters, rated, before.rating[rated], before.reg)
+    after = replace(before, numbers=x)
+    drawn = new_user.draw(source, Inputs(new_user=after))
+    if not is_drawn(there, drawn):
+        raise WorkbookError(
+            f"{path.name}, sheet {new_user.NAME!r}: its formulas are not those that the export "
+            "wrote, so what stands where is not known: export the workbook anew"
+        )
+    numbers = block_cells(new_user.layout_for(source).numbers, x)
+    _check_finite(new_user.NAME, numbers)
+    with whole_file(target, overwrite=overwrite) as temporary:
+        results = {new_user.NAME: _results(drawn)}
+        patch_cells(path, temporary, {new_user.NAME: numbers}, results)
+    losses, rmses = zip(*(new_user.errors(source, it) for it in (before, after)), strict=True)
+    named = dict(zip(source.number_names, x.tolist(), strict=True))
+    return NewUserSolution(source.sheet, named, len(rated), before.reg, *losses, *rmses)
 
 
 def _results(canvas: Canvas) -> dict[str, Content]:

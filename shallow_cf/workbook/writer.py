@@ -174,14 +174,14 @@ def _draft(
     add_styles(book)
     ids = style_ids(book.worksheets[0])  # which a new workbook has, and ours does not
     book.remove(book.worksheets[0])
-    names = {source.sheet: source.solver_names for source in sources}
+    models = {source.sheet for source in sources}
     cells = {}
     for canvas in canvases:
         sheet = _add_sheet(book, canvas)
         cells[canvas.name] = (extent(canvas), sheet_data(canvas, ids))
-        if canvas.name in names:
-            for key, text in names[canvas.name].items():
-                sheet.defined_names[key] = DefinedName(key, attr_text=text, hidden=True)
+        for key, text in canvas.solver_names.items():
+            sheet.defined_names[key] = DefinedName(key, attr_text=text, hidden=True)
+        if canvas.name in models:
             # The last model is what opens, and what `read_workbook` takes if not told a sheet.
             book.active = sheet
     draft = io.BytesIO()

@@ -14,6 +14,7 @@ from shallow_cf.workbook.sheets import (
     factors,
     gradients,
     history,
+    new_user,
     one_hot,
     readme,
     sgd,
@@ -32,6 +33,7 @@ FOLLOWING: dict[str, Callable[[Source, Inputs], Canvas]] = {
     "gradients": gradients.draw,
     "sgd": sgd.draw,
     "factors": factors.draw,
+    new_user.NAME: new_user.draw,
 }
 #: Users and items up to which they are drawn unasked.
 TEACHING_SIZE = 30
@@ -46,9 +48,9 @@ def draw_book(
 ) -> list[Canvas]:
     """Draw the models' sheets and those that explain them, in the order of the tabs.
 
-    `one_hot`, `embedding`, `gradients` and `sgd` explain the first model, `factors` the
-    last, which has biases if any has. `history` needs runs and `answer_report` reports;
-    without them they are left out.
+    `one_hot`, `embedding`, `gradients`, `sgd` and `new_user` explain the first model,
+    `factors` the last, which has biases if any has. `history` needs runs and
+    `answer_report` reports; without them they are left out.
     """
     first, last = sources[0], sources[-1]
     models = [crosstab.draw(source) for source in sources]

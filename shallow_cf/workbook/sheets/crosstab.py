@@ -16,7 +16,7 @@ _LOWEST, _HIGHEST = 0.5, 5.0
 def draw(source: Source) -> Canvas:
     """Draw the sheet that holds the model itself."""
     layout, parameters = source.layout, source.parameters
-    canvas = Canvas(source.sheet, one_page=True)
+    canvas = Canvas(source.sheet, one_page=True, solver_names=source.solver_names)
     canvas.numbers(layout.ratings, source.rating_table, "rating")
     canvas.numbers(layout.item_factors, parameters.item_factors.T, "item embedding")
     canvas.numbers(layout.user_factors, parameters.user_factors, "user embedding")
@@ -33,7 +33,8 @@ def draw(source: Source) -> Canvas:
     _labels(canvas, source)
     draw_errors(canvas, source)
     _notes(canvas, source)
-    _choices(canvas, layout, source.ratings.rating)
+    stars = stars_choice(layout.ratings, source.ratings.rating)
+    canvas.choices += [] if stars is None else [stars]
     _view(canvas, source)
     return canvas
 
@@ -138,16 +139,16 @@ def _notes(canvas: Canvas, source: Source) -> None:
         canvas.put(row, 2, source.note, "warning")
 
 
-def _choices(canvas: Canvas, layout: Layout, rating: FloatArray) -> None:
+def stars_choice(cells: Block, rating: FloatArray) -> Choice | None:
     """Only stars may be typed as ratings: halves, where the data has nothing else."""
     in_halves = np.all(rating * 2 == np.floor(rating * 2))
     if rating.min() < _LOWEST or rating.max() > _HIGHEST or not in_halves:
-        return  # another scale, of which we do not know the ends
-    first = layout.ratings.cell()
+        return None  # another scale, of which we do not know the ends
+    first = cells.cell()
     in_range = f"{first}>={_LOWEST:g},{first}<={_HIGHEST:g}"
     test = f"AND(ISNUMBER({first}),{in_range},{first}*2=INT({first}*2))"
     message = "0.5 to 5 stars in halves; or clear the cell: not rated."
-    canvas.choices.append(Choice(layout.ratings.range(), "custom", test, "Stars", message))
+    return Choice(cells.range(), "custom", test, "Stars", message)
 
 
 def _view(canvas: Canvas, source: Source) -> None:

@@ -4,7 +4,34 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
+import numpy.typing as npt
+
 from shallow_cf.parameters import FloatArray
+
+
+@dataclass(frozen=True, eq=False)
+class NewUser:
+    """What stands in the yellow and the orange cells of `new_user`.
+
+    Attributes
+    ----------
+    rating : (n_items,) array
+        Stars; NaN where nothing is typed.
+    numbers : (n_factors,) or (n_factors + 1,) array
+        The user's, the bias last.
+    reg : float
+        Penalty lambda >= 0 on them.
+    """
+
+    rating: FloatArray
+    numbers: FloatArray
+    reg: float
+
+    @property
+    def is_rated(self) -> npt.NDArray[np.bool_]:
+        """Which movies have a rating, (n_items,)."""
+        return ~np.isnan(self.rating)
 
 
 @dataclass(frozen=True)
@@ -23,6 +50,8 @@ class Inputs:
         To be looked up on `word_emb`.
     directions : array, (components, n_factors), optional
         Of the map on `factors`; by default the first principal ones.
+    new_user : NewUser, optional
+        By default an example.
     """
 
     user: int = 0
@@ -31,3 +60,4 @@ class Inputs:
     learning_rate: float | None = None
     sentence: str = "the movie was long but the story was good"
     directions: FloatArray | None = None
+    new_user: NewUser | None = None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection
 
 from shallow_cf.workbook.canvas import Canvas
 from shallow_cf.workbook.sheets.source import Source
@@ -18,6 +18,7 @@ SHEETS = {
     "sgd": "one epoch of stochastic gradient descent, rating by rating",
     "history": "the RMSE after each step of training, with a chart",
     "factors": "movies sorted by each factor, and a map of them",
+    "new_user": "your own ratings, and what they make of all movies: only your numbers to find",
     "word_emb": "the same look-up for the words of a sentence",
     "answer_report": "what solving changed, from what to what",
 }
@@ -39,6 +40,11 @@ _EXERCISES = (
     "for the cleared cells are 0 on the sheet; take the dot product yourself: "
     "=MMULT(your row of orange numbers, a movie's column of green ones).",
 )
+#: The third where there is a sheet for it.
+_NEW_USER = (
+    "3. Be a new user: solve {sheet}, type your stars on new_user, and solve there. Only your "
+    "numbers change, and the predictions for what you have not seen are what you came for."
+)
 _SOLVER = (
     "Excel on Windows: File > Options > Add-ins > Manage: Excel Add-ins > Go > tick Solver "
     "Add-in. It then stands at the right end of the Data tab.",
@@ -49,14 +55,14 @@ _SOLVER = (
 )
 
 
-def draw(source: Source, sheets: Iterable[str]) -> Canvas:
+def draw(source: Source, sheets: Collection[str]) -> Canvas:
     """Draw the sheet.
 
     Parameters
     ----------
     source : Source
         The model that exercises are about.
-    sheets : iterable of str
+    sheets : collection of str
         Names of the sheets that the workbook has.
     """
     canvas, ratings = Canvas("readme", one_page=True), source.ratings
@@ -77,7 +83,8 @@ def draw(source: Source, sheets: Iterable[str]) -> Canvas:
         canvas.put(row, 1, None, style)
         canvas.put(row, 2, text, "beside")
         row += 1
-    for heading, texts in (("Try it", _EXERCISES), ("Solver", _SOLVER)):
+    exercises = (*_EXERCISES[:2], _NEW_USER) if "new_user" in sheets else _EXERCISES
+    for heading, texts in (("Try it", exercises), ("Solver", _SOLVER)):
         row = _section(canvas, row + 1, heading)
         for text in texts:
             canvas.put(row, 2, text.format(sheet=source.sheet), "wrapped text")
