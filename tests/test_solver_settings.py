@@ -54,6 +54,9 @@ def expected(n_users, n_items, n_factors, *, bias):
     return f"{last}{header + n_users + 2}", blocks
 
 
+#: The numbers of the new user: beside "you", the bias last; they follow the first model.
+NEW_USER = {5: ("B6", ["C11:G11"]), 6: ("B6", ["C11:H11"])}
+
 CASES = {
     "dotprod": {"dotprod": LESSON["dotprod"]},
     "bias": {"bias": LESSON["bias"]},
@@ -150,7 +153,22 @@ def test_libreoffice_names_our_cells(found, case):
         }
     if not case.startswith("reference"):  # which has models on other sheets, too
         models = {sheet for sheet, model in found[case].items() if model["variables"]}
-        assert models == CASES[case].keys()
+        assert models - {"new_user"} == CASES[case].keys()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("case", "n_numbers"),
+    [("dotprod", 5), ("bias", 6), ("both", 5), ("solved", 5), ("exported-solved", 5)],
+)
+def test_libreoffice_names_the_numbers_of_the_new_user(found, case, n_numbers):
+    objective, variables = NEW_USER[n_numbers]
+    assert found[case]["new_user"] == {
+        "objective": objective,
+        "type": MINIMISE,
+        "variables": variables,
+        "constraints": 0,
+    }
 
 
 @pytest.mark.slow
