@@ -25,8 +25,9 @@ import openpyxl
 import pytest
 
 import shallow_cf as scf
-from shallow_cf import cli, commands
+from shallow_cf import cli
 from shallow_cf.cli import main
+from shallow_cf.commands import shared, workbook
 
 COMMANDS = ("demo", "crosstab", "export", "solve", "import", "check", "screenshot")
 
@@ -752,7 +753,7 @@ def test_ctrl_c_at_other_times_writes_nothing(book, monkeypatch, when):
     def interrupted(*args, **kwargs):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(commands, when, interrupted)
+    monkeypatch.setattr(workbook, when, interrupted)
     before = snapshot()
     done = run("solve", "book.xlsx", "-o", "solved.xlsx", *QUICK)
     assert (done.status, done.out, done.err) == (130, "", "shallow-cf solve: interrupted\n")
@@ -946,14 +947,15 @@ def test_an_existing_file_is_not_replaced_unasked(book, command):
 @pytest.mark.parametrize("command", ["crosstab", "export", "solve"])
 def test_a_file_that_appears_during_the_work_is_not_replaced_either(book, command, monkeypatch):
     arguments, output = OUTPUTS[command]
-    reader = "read_workbook" if command == "solve" else "read_ratings"
-    read = getattr(commands, reader)
+    is_solve = command == "solve"
+    module, reader = (workbook, "read_workbook") if is_solve else (shared, "read_ratings")
+    read = getattr(module, reader)
 
     def read_while_somebody_writes(*args, **kwargs):
         Path(output).write_bytes(b"theirs")
         return read(*args, **kwargs)
 
-    monkeypatch.setattr(commands, reader, read_while_somebody_writes)
+    monkeypatch.setattr(module, reader, read_while_somebody_writes)
     done = run(*arguments, "-o", output)
     assert done.status == 2
     assert done.err.endswith(f"{output} exists already and is left as it is\n")
@@ -977,8 +979,9 @@ def test_places_that_cannot_be_written(book, command, monkeypatch):
     def work(*args, **kwargs):
         raise AssertionError("said only after the work")
 
-    for name in ("load_crosstab", "read_ratings", "read_workbook"):
-        monkeypatch.setattr(commands, name, work)
+    monkeypatch.setattr(shared, "read_ratings", work)
+    for name in ("load_crosstab", "read_workbook"):
+        monkeypatch.setattr(workbook, name, work)
     Path("folder").mkdir()
     for force in ([], ["--force"]):
         assert refused(*arguments, "-o", "folder", *force).endswith(
@@ -1179,7 +1182,7 @@ def test_too_little_memory(monkeypatch):
     def greedy(*args, **kwargs):
         raise MemoryError
 
-    monkeypatch.setattr(commands, "load_crosstab", greedy)
+    monkeypatch.setattr(workbook, "load_crosstab", greedy)
     assert refused("export", "-o", "x.xlsx").endswith("not enough memory for data of this size")
 
 
@@ -1187,7 +1190,7 @@ def test_messages_of_several_lines_become_one(monkeypatch):
     def wordy(*args, **kwargs):
         raise ValueError("first line\n\n   second line\twith a tab\n")
 
-    monkeypatch.setattr(commands, "load_crosstab", wordy)
+    monkeypatch.setattr(workbook, "load_crosstab", wordy)
     assert refused("export", "-o", "x.xlsx").endswith(": first line second line with a tab")
 
 

@@ -1,22 +1,30 @@
-"""The commands of the command line: each returns what it found."""
+"""The commands about the spreadsheet: each returns what it found."""
 
 from __future__ import annotations
 
-import os
-import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import asdict, dataclass, fields, replace
-from importlib.util import find_spec
+from dataclasses import asdict, fields, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 
 from shallow_cf import objective
 from shallow_cf._files import whole_file
-from shallow_cf.datasets import find_titles, load_crosstab, read_ratings, read_titles
+from shallow_cf.commands.shared import (
+    CHECK_FAILED,
+    DONE,
+    Args,
+    Outcome,
+    check_output,
+    finite,
+    progress,
+    read,
+    records,
+    size_words,
+    sizes,
+    titles_for,
+)
+from shallow_cf.datasets import load_crosstab
 from shallow_cf.estimator import MatrixFactorization
 from shallow_cf.parameters import Parameters
 from shallow_cf.ratings import Ratings
@@ -24,7 +32,7 @@ from shallow_cf.reports import Report, answer_report, limits_report, sensitivity
 from shallow_cf.screenshot import screenshot
 from shallow_cf.solvers import SOLVERS, grg
 from shallow_cf.solvers.options import SolverOptions
-from shallow_cf.solvers.result import WITHOUT_SOLUTION, Callback, SolverResult, TraceRow
+from shallow_cf.solvers.result import WITHOUT_SOLUTION, SolverResult
 from shallow_cf.workbook import (
     WorkbookModel,
     check_workbook,
@@ -39,13 +47,6 @@ from shallow_cf.workbook.layout import published_layout
 from shallow_cf.workbook.sheets import TEACHING_SHEETS, new_user
 from shallow_cf.workbook.update import has_new_user
 
-DONE, CHECK_FAILED = 0, 1
-
-#: What the parser found: an `argparse.Namespace`.
-Args = Any
-
-#: One of the five in six whose start leads the Solver path to the best known optimum.
-DEFAULT_SEED = 1
 #: The lesson's table.
 LESSON_SIZE = 15
 DEMO_WORKBOOK = "collab_filter.xlsx"
@@ -66,25 +67,16 @@ _SOLVER_ARGUMENTS = (
 )  # fmt: skip
 
 
-@dataclass
-class Outcome:
-    """What a command found: for `--json`, for people, and as an exit status."""
-
-    data: dict[str, Any]
-    text: str
-    status: int = DONE
-
-
 def run_demo(args: Args) -> Outcome:
     """The whole spreadsheet once: train four ways, write the workbook, read it back."""
     path = Path(DEMO_WORKBOOK if args.output is None else args.output)
     if args.output is None and not args.force:
         path = _free_path(path)
-    _check_output(path, args.force, ".xlsx")
+    check_output(path, args.force, ".xlsx")
     ratings = load_crosstab()
     models = {}
     for name, (_, solver, settings) in _DEMO_RUNS.items():
-        with _progress(name) as callback:
+        with progress(name) as callback:
             model = MatrixFactorization(
                 solver=solver, solver_options=settings, random_state=args.seed
             )
@@ -145,18 +137,18 @@ def run_demo(args: Args) -> Outcome:
 def run_crosstab(args: Args) -> Outcome:
     """The users and items with the most ratings, as a table."""
     if args.output is not None:
-        _check_output(Path(args.output), args.force, source=args.ratings)
-    ratings = _read(args)
+        check_output(Path(args.output), args.force, source=args.ratings)
+    ratings = _table(args)
     table = ratings.to_crosstab()
     text = table.to_csv(index_label="userId", float_format=_as_typed, lineterminator="\n")
-    summary = _size_words(ratings)
+    summary = size_words(ratings)
     if args.output is None:
         shown = text.rstrip()
     else:
         with whole_file(args.output, overwrite=args.force) as temporary:
             temporary.write_text(text, encoding="utf-8", newline="\n")
         shown = f"{args.output}: {summary}"
-    data = {**_sizes(ratings), "output": args.output}
+    data = {**sizes(ratings), "output": args.output}
     if args.output is None:
         data["user_ids"] = ratings.user_ids.tolist()
         data["item_ids"] = ratings.item_ids.tolist()
@@ -168,20 +160,20 @@ def run_crosstab(args: Args) -> Outcome:
 
 def run_export(args: Args) -> Outcome:
     """Ratings and embeddings as a live workbook."""
-    _check_output(Path(args.output), args.force, ".xlsx", source=args.ratings)
-    ratings = _read(args)
+    check_output(Path(args.output), args.force, ".xlsx", source=args.ratings)
+    ratings = _table(args)
     with_bias = args.bias or "bias" in (args.sheets or ())
     published_layout(ratings.n_users, ratings.n_items, args.factors, bias=with_bias)  # or no room
     sheets: dict[str, Parameters] = {}
     results: dict[str, SolverResult] = {}
-    titles = _titles(args)
+    names = titles_for(args.titles, beside=args.ratings)
     for bias in (False, True) if with_bias else (False,):
         sheet = "bias" if bias else "dotprod"
         sheets[sheet] = Parameters.random(
             ratings.n_users, ratings.n_items, args.factors, bias=bias, random_state=args.seed
         )
         if args.solve:
-            with _progress(sheet) as callback:
+            with progress(sheet) as callback:
                 results[sheet] = grg.solve(ratings, sheets[sheet], callback=callback)
             sheets[sheet] = results[sheet].parameters
     write_workbook(
@@ -190,14 +182,14 @@ def run_export(args: Args) -> Outcome:
         *sheets.values(),
         overwrite=args.force,
         sheets=_explaining_sheets(args),
-        titles=titles,
+        titles=names,
         runs={f"{sheet}: Solver": result.trace for sheet, result in results.items()},
         reports=[answer_report(ratings, it, sheet=sheet) for sheet, it in results.items()],
     )
     rmse = {name: objective.rmse(ratings, parameters) for name, parameters in sheets.items()}
     shown = list(sheets)[-1]
     data = {
-        **_sizes(ratings),
+        **sizes(ratings),
         "factors": args.factors,
         "bias": with_bias,
         "solved": args.solve,
@@ -207,7 +199,7 @@ def run_export(args: Args) -> Outcome:
     }
     lines = [
         *(f"{sheet}: {result.message}" for sheet, result in results.items()),
-        f"{args.output}: {_size_words(ratings)}, {args.factors} factors; RMSE "
+        f"{args.output}: {size_words(ratings)}, {args.factors} factors; RMSE "
         + ", ".join(f"{value:.6f} on sheet {name}" for name, value in rmse.items()),
     ]
     return Outcome(data, "\n".join(lines))
@@ -223,18 +215,18 @@ def run_solve(args: Args) -> Outcome:
     source = Path(args.workbook)
     output = source if args.in_place else Path(args.output)
     if args.in_place:
-        _check_output(output, force=True)
+        check_output(output, force=True)
     else:
         # A copy of a workbook with macros is one with macros; Excel goes by the name.
         suffix = ".xlsm" if source.suffix.lower() == ".xlsm" else ".xlsx"
-        _check_output(
+        check_output(
             output, args.force, suffix, source=args.workbook, hint="; pass --in-place to do so"
         )
     if args.sheet == new_user.NAME and has_new_user(source):
         return _solve_new_user(args, output)
     book = _book(args)
     options = _solver_settings(args, book)
-    with _progress("Solver") as callback:
+    with progress("Solver") as callback:
         result: SolverResult = SOLVERS[args.method].solve(
             book.ratings, book.parameters, options, callback, args.seed
         )
@@ -265,7 +257,7 @@ def run_solve(args: Args) -> Outcome:
     }
     if args.report:
         data["reports"] = {
-            report.title: {name: _records(table) for name, table in report.tables.items()}
+            report.title: {name: records(table) for name, table in report.tables.items()}
             for report in reports
         }
     steps = _plural(next(iter(result.trace[0])))
@@ -290,7 +282,7 @@ def run_solve(args: Args) -> Outcome:
 def run_import(args: Args) -> Outcome:
     """What a workbook holds; with -o as a model for Python."""
     if args.output is not None:
-        _check_output(Path(args.output), args.force, ".npz", source=args.workbook)
+        check_output(Path(args.output), args.force, ".npz", source=args.workbook)
     book = _book(args)
     rmse = objective.rmse(book.ratings, book.parameters)
     if args.output is not None:
@@ -298,7 +290,7 @@ def run_import(args: Args) -> Outcome:
     parameters = book.parameters
     data = {
         "sheet": book.sheet,
-        **_sizes(book.ratings),
+        **sizes(book.ratings),
         "factors": parameters.n_factors,
         "bias": parameters.has_bias,
         "stored_objective": book.objective,
@@ -330,12 +322,12 @@ def run_check(args: Args) -> Outcome:
     ok = all(check.ok for check in checks)
     data = {
         "cells": sum(check.cells for check in checks),
-        "max_difference": _finite(max(check.max_difference for check in checks)),
+        "max_difference": finite(max(check.max_difference for check in checks)),
         "ok": ok,
         "sheets": {
             check.sheet: {
                 "cells": check.cells,
-                "max_difference": _finite(check.max_difference),
+                "max_difference": finite(check.max_difference),
                 "worst_cell": check.worst_cell,
                 "loss_checked": check.loss_checked,
                 "ok": check.ok,
@@ -366,11 +358,6 @@ def run_screenshot(args: Args) -> Outcome:
 
 
 # --- pieces of commands -----------------------------------------------------------------
-
-
-def _finite(number: float) -> float | None:
-    """A number as JSON takes it: infinity is null."""
-    return number if np.isfinite(number) else None
 
 
 def _demo_data(result: SolverResult) -> dict[str, Any]:
@@ -482,14 +469,6 @@ def _further_reports(book: WorkbookModel, result: SolverResult, options: Any) ->
     ]
 
 
-def _records(table: pd.DataFrame) -> list[dict[str, Any]]:
-    """Rows as JSON takes them: NaN is null."""
-    return [
-        {str(name): None if value != value else value for name, value in row.items()}
-        for row in table.to_dict("records")
-    ]
-
-
 def _explaining_sheets(args: Args) -> list[str] | None:
     """The sheets asked for besides those of the models; None for the usual ones."""
     if args.sheets is None:
@@ -500,37 +479,12 @@ def _explaining_sheets(args: Args) -> list[str] | None:
     return [sheet for sheet in args.sheets if sheet in TEACHING_SHEETS]
 
 
-def _titles(args: Args) -> dict[Any, str] | None:
-    """What the items are called, by the file given or the one beside the ratings."""
-    if args.titles is not None:
-        return read_titles(args.titles)
-    beside = None if args.ratings is None else find_titles(args.ratings)
-    return None if beside is None else read_titles(beside)
-
-
-def _read(args: Args) -> Ratings:
-    """The ratings a command asks for: a file's or the embedded ones, cut to size."""
-    if args.ratings is None:
-        ratings = load_crosstab()
-    else:
-        ratings = read_ratings(
-            args.ratings,
-            user=args.user_column,
-            item=args.item_column,
-            rating=args.rating_column,
-            duplicates=args.duplicates,
-        )
+def _table(args: Args) -> Ratings:
+    """The ratings for a spreadsheet: a file's or the embedded ones, cut to size."""
+    ratings = load_crosstab() if args.ratings is None else read(args)
     n_users = min(LESSON_SIZE, ratings.n_users) if args.users is None else args.users
     n_items = min(LESSON_SIZE, ratings.n_items) if args.items is None else args.items
     return ratings.top(n_users, n_items)
-
-
-def _sizes(ratings: Ratings) -> dict[str, int]:
-    return {"users": ratings.n_users, "items": ratings.n_items, "ratings": ratings.n_ratings}
-
-
-def _size_words(ratings: Ratings) -> str:
-    return f"{ratings.n_users} users x {ratings.n_items} items, {ratings.n_ratings} ratings"
 
 
 def _blank_predictions(
@@ -555,24 +509,6 @@ def _as_typed(rating: Any) -> str:
     return repr(float(rating)).removesuffix(".0")
 
 
-def _check_output(
-    path: Path, force: bool, suffix: str = "", *, source: str | None = None, hint: str = ""
-) -> None:
-    """Refuse a place that cannot be written, before the work rather than after it."""
-    if path.is_dir():
-        raise IsADirectoryError(f"{path} is a folder, not a file")
-    if not path.parent.is_dir():
-        raise FileNotFoundError(f"the folder {path.parent} does not exist")
-    if not os.access(path.parent, os.W_OK):
-        raise PermissionError(f"no permission to write in the folder {path.parent}")
-    if source is not None and path.exists() and Path(source).exists() and path.samefile(source):
-        raise ValueError(f"{path} is the input and is not overwritten{hint}")
-    if path.suffix.lower() != suffix and suffix:
-        raise ValueError(f"the name of the output must end in {suffix}, got {path.name}")
-    if path.exists() and not force:
-        raise FileExistsError(f"{path} exists already; pass --force to replace it")
-
-
 def _free_path(path: Path) -> Path:
     """`path`, or with a number where a file stands: the demo never replaces your workbook."""
     free, number = path, 1
@@ -580,20 +516,3 @@ def _free_path(path: Path) -> Path:
         number += 1
         free = path.with_stem(f"{path.stem}-{number}")
     return free
-
-
-@contextmanager
-def _progress(name: str) -> Iterator[Callback | None]:
-    """A progress line for long runs, on a terminal with tqdm installed; else nothing."""
-    if not sys.stderr.isatty() or find_spec("tqdm") is None:
-        yield None
-        return
-    from tqdm import tqdm
-
-    with tqdm(desc=name, unit=" steps", delay=1.0, leave=False) as bar:
-
-        def callback(row: TraceRow) -> None:
-            bar.set_postfix(RMSE=f"{row['train_rmse']:.6f}", refresh=False)
-            bar.update()
-
-        yield callback

@@ -1,0 +1,209 @@
+"""The command `evaluate`: how good a model is on ratings that it has not seen."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from shallow_cf.commands.models import load, places
+from shallow_cf.commands.recipe import (
+    divergence_in_words,
+    given,
+    is_interrupted,
+    make_model,
+    model_words,
+)
+from shallow_cf.commands.shared import (
+    Args,
+    Outcome,
+    error_lines,
+    progress,
+    read,
+    records,
+    size_words,
+    table_lines,
+)
+from shallow_cf.estimator import MatrixFactorization
+from shallow_cf.evaluation import (
+    BiasesOnly,
+    GlobalMean,
+    compare,
+    cross_validate,
+    evaluate,
+    leave_k_out,
+    split,
+    split_by_time,
+)
+from shallow_cf.ratings import Ratings
+from shallow_cf.solvers.result import Callback
+
+SPLITS = ("random", "time", "leave-k-out")
+
+
+def run_evaluate(args: Args) -> Outcome:
+    """How far predictions are off on ratings the model has not seen, and how good lists are.
+
+    The ratings judge a saved model (--model), or a model is trained on a part of them and
+    judged on the rest (--split, --folds). The two baselines, which have no embeddings, stand
+    beside it: the mean of all ratings, and the mean with a bias for each user and item.
+    """
+    if args.model is not None:
+        if given(args):
+            raise ValueError(f"{given(args)[0]} goes with --split and --folds, not with --model")
+        return _judge_saved(args)
+    ratings = read(args).top(args.users, args.items)
+    with divergence_in_words():
+        return _judge_folds(args, ratings) if args.folds else _judge_split(args, ratings)
+
+
+def _judge_saved(args: Args) -> Outcome:
+    model = load(args)
+    ratings = read(args).top(args.users, args.items)
+    test, left_out = _unseen(model, ratings, args)
+    settings: dict[str, Any] = {"k": args.at, "relevant": args.relevant}
+    notes = [f"NB: {count} of {len(ratings)} ratings {why}." for why, count in left_out.items()]
+    if model.ratings_ is None:
+        table = pd.DataFrame([evaluate(model, test, **settings)], index=["this model"])
+        notes.append(
+            f"NB: {args.model} was saved without its ratings: lists may hold what users have seen, "
+            "and there are no baselines."
+        )
+    else:
+        table = compare({"this model": model}, model.ratings_, test, **settings)
+    head = f"{args.model} judged on {len(test)} ratings of {args.ratings}"
+    data = {"test_ratings": len(test), "left_out": sum(left_out.values())}
+    return _outcome(data, table, [head, *notes], args)
+
+
+def _unseen(
+    model: MatrixFactorization, ratings: Ratings, args: Args
+) -> tuple[Ratings, dict[str, int]]:
+    """The ratings a model can be judged by, with its ids, and how many others for which reason."""
+    u = places(model.user_ids_, ratings.user_ids)[ratings.user_idx]
+    i = places(model.item_ids_, ratings.item_ids)[ratings.item_idx]
+    is_known = (u >= 0) & (i >= 0)
+    is_new = is_known & ~_are_rated(model.ratings_, u, i)
+    if not is_new.any():
+        why = "is new to it: it was trained with them" if is_known.any() else "has ids it knows"
+        raise ValueError(f"no rating of {args.ratings} can judge {args.model}, as none {why}")
+    test = Ratings(model.user_ids_, model.item_ids_, u[is_new], i[is_new], ratings.rating[is_new])
+    left_out = {
+        "left out, whose user or item the model does not know": int((~is_known).sum()),
+        "left out, which the model was trained with": int((is_known & ~is_new).sum()),
+    }
+    return test, {why: count for why, count in left_out.items() if count}
+
+
+def _are_rated(
+    ratings: Ratings | None, u: npt.NDArray[np.intp], i: npt.NDArray[np.intp]
+) -> npt.NDArray[np.bool_]:
+    """Which pairs of a user and an item stand among ratings."""
+    if ratings is None:
+        return np.zeros(len(u), bool)
+    known = ratings.user_idx * ratings.n_items + ratings.item_idx
+    return np.isin(u * ratings.n_items + i, known)
+
+
+def _judge_split(args: Args, ratings: Ratings) -> Outcome:
+    if args.split == "time":
+        train, test = split_by_time(ratings, args.test_size)
+    elif args.split == "leave-k-out":
+        train, test = leave_k_out(ratings, args.k, random_state=args.seed)
+    else:
+        train, test = split(ratings, args.test_size, args.seed)
+    model = make_model(args, ratings)
+    with progress("training", "epochs", model.solver_options.n_epochs) as callback:
+        _fit(model, train, callback)
+    table = compare({"this model": model}, train, test, k=args.at, relevant=args.relevant)
+    n_cold = _n_cold(train, test)
+    cold = f"NB: {n_cold} of them have a user or item without a rating to learn from."
+    lines = [
+        f"{args.ratings}: {size_words(ratings)}",
+        f"trained on {len(train)} ratings ({model_words(model)}), judged on {len(test)}",
+        *([cold] if n_cold else []),
+    ]
+    data = {"train_ratings": len(train), "test_ratings": len(test), "cold": n_cold}
+    return _outcome(data, table, lines, args)
+
+
+def _fit(model: MatrixFactorization, ratings: Ratings, callback: Callback | None) -> None:
+    """Fit a model, wholly: half a training judges nothing."""
+    model.fit(ratings, callback=callback)
+    if is_interrupted(model):
+        raise KeyboardInterrupt
+
+
+def _n_cold(train: Ratings, test: Ratings) -> int:
+    """Test ratings of which the user or the item has no training rating."""
+    has_user = np.bincount(train.user_idx, minlength=train.n_users) > 0
+    has_item = np.bincount(train.item_idx, minlength=train.n_items) > 0
+    return int((~has_user[test.user_idx] | ~has_item[test.item_idx]).sum())
+
+
+class _Watched:
+    """A model that shows its epochs while `cross_validate` fits copies of it."""
+
+    def __init__(self, model: MatrixFactorization, callback: Callback | None) -> None:
+        self.model, self.callback = model, callback
+
+    def fit(self, ratings: Ratings) -> None:
+        """Fit, a step of the progress line an epoch."""
+        _fit(self.model, ratings, self.callback)
+
+    def predict(self, user_ids: npt.ArrayLike, item_ids: npt.ArrayLike) -> Any:
+        """Stars."""
+        return self.model.predict(user_ids, item_ids)
+
+
+def _judge_folds(args: Args, ratings: Ratings) -> Outcome:
+    model = make_model(args, ratings)
+    with progress("training", "epochs", args.folds * model.solver_options.n_epochs) as callback:
+        models: dict[str, Any] = {
+            "global mean": GlobalMean(),
+            "biases only": BiasesOnly(),
+            "this model": _Watched(model, callback),
+        }
+        tables = {
+            name: cross_validate(it, ratings, args.folds, args.seed) for name, it in models.items()
+        }
+    means = {
+        name: {error: float(table[error].mean()) for error in ("rmse", "mae")}
+        for name, table in tables.items()
+    }
+    by_fold = pd.DataFrame({name: table["rmse"] for name, table in tables.items()})
+    by_fold.insert(0, "fold", tables["this model"]["fold"])
+    lines = [
+        f"{args.ratings}: {size_words(ratings)}",
+        f"{args.folds} folds, each judged by a model trained on the others: {model_words(model)}",
+        "",
+        "RMSE of each fold, stars:",
+        *table_lines(by_fold, dict.fromkeys(models, ".4f")),
+        "",
+        "Means of all folds, stars:",
+        *error_lines(means),
+    ]
+    folds = {name: records(table) for name, table in tables.items()}
+    return Outcome({"folds": folds, "results": means}, "\n".join(lines))
+
+
+def _outcome(data: dict[str, Any], table: pd.DataFrame, lines: list[str], args: Args) -> Outcome:
+    """All metrics of each model, a row a model."""
+    metrics, models = list(map(str, table.columns)), list(map(str, table.index))
+    rows = [dict(zip(metrics, row, strict=True)) for row in table.to_numpy().tolist()]
+    results = dict(zip(models, rows, strict=True))
+    lists = [name for name in metrics if name not in ("rmse", "mae")]
+    shown = table[lists].copy()
+    shown.insert(0, "", models)
+    lines = [
+        *lines,
+        "",
+        "Errors, stars:",
+        *error_lines(results),
+        "",
+        f"Lists of {args.at} for each user; liked is what got {args.relevant:g} stars or more:",
+        *table_lines(shown, dict.fromkeys(lists, ".4f")),
+    ]
+    return Outcome(data | {"results": results}, "\n".join(lines))
