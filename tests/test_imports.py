@@ -113,7 +113,7 @@ ALLOWED = {
     "commands.recipe": ["commands.shared", "estimator", "ratings", "solvers.*"],
     "commands.*": [
         "_files", "commands.shared", "commands.models", "commands.recipe", "estimator",
-        "evaluation", "ratings", "solvers.result",
+        "evaluation", "evaluation.*", "ratings", "solvers.result",
     ],
     "arguments": [],
     "arguments.shared": ["commands.shared", "ratings"],

@@ -175,6 +175,8 @@ def _new_users(
     if "=" in first or others:
         yield _typed(model.user_ids_, args.user_id), _typed_ratings(args.ratings, model), 0
         return
+    if not Path(first).exists():
+        raise FileNotFoundError(f"ITEM=STARS or a file of ratings expected, got {first!r}")
     ratings = read(args, first)
     if args.user_id is not None and ratings.n_users > 1:
         raise ValueError(f"--user-id names one user, but {first} has {ratings.n_users}")
