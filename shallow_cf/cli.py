@@ -22,6 +22,7 @@ _SPELLED = {
     "rating_range": [("range", "--range")],
     "test_size": [("valid", "--valid")],
     "k": [("k", "-k")],
+    "random_state": [("seed", "--seed")],
 }
 #: Advice on Python, and what to type instead.
 _CODE = {

@@ -9,10 +9,8 @@ import argparse
 import contextlib
 import csv
 import io
-import json
 import math
 import os
-import random
 import re
 import subprocess
 import sys
@@ -23,6 +21,7 @@ from pathlib import Path
 import numpy as np
 import openpyxl
 import pytest
+from command_line import ok, random_ratings, refused, run, snapshot, write_ratings
 
 import shallow_cf as scf
 from shallow_cf import cli
@@ -33,59 +32,6 @@ COMMANDS = ("demo", "crosstab", "export", "solve", "import", "check", "screensho
 
 
 # --- tools ----------------------------------------------------------------------------------
-
-
-class Done:
-    """How a command ended: exit status, what it printed, what it complained about."""
-
-    def __init__(self, status, out, err):
-        self.status, self.out, self.err = status, out, err
-
-    @property
-    def json(self):
-        """The one JSON object on standard output."""
-
-        def refuse(constant):
-            raise AssertionError(f"{constant} is not JSON")
-
-        return json.loads(self.out, parse_constant=refuse)
-
-
-def run(*argv):
-    """Run a command in this process."""
-    out, err = io.StringIO(), io.StringIO()
-    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
-        try:
-            status = main([str(part) for part in argv])
-        except SystemExit as stop:  # argparse's way to end
-            status = stop.code
-    return Done(status, out.getvalue(), err.getvalue())
-
-
-def ok(*argv):
-    """Run a command that must succeed without a word of complaint."""
-    done = run(*argv)
-    assert (done.status, done.err) == (0, "")
-    return done
-
-
-def refused(*argv):
-    """Run a command that must fail with status 2, one line on stderr and no new files; the line."""
-    before = snapshot()
-    done = run(*argv)
-    assert done.status == 2
-    assert done.out == ""
-    assert done.err.count("\n") == 1
-    assert done.err.endswith("\n")
-    assert re.match(r"shallow-cf( \w+)?: error: \S", done.err)
-    assert "Traceback" not in done.err
-    assert snapshot() == before
-    return done.err.rstrip("\n")
-
-
-def snapshot(folder="."):
-    """Name -> bytes of every file here, hidden and temporary ones included."""
-    return {str(path): path.read_bytes() for path in Path(folder).rglob("*") if path.is_file()}
 
 
 class Sheet:
@@ -135,22 +81,6 @@ class Sheet:
             for i, stored in enumerate(row)
         ]
         return max(*differences, abs(self.loss - self.rmse()))
-
-
-def random_ratings(n_users=18, n_items=20, seed=0):
-    """Triplets (user, item, stars); some users and items have many more than others."""
-    rng = random.Random(seed)
-    return [
-        (100 + u, 7 * i + 1, rng.randint(1, 10) / 2)
-        for u in range(n_users)
-        for i in range(n_items)
-        if rng.random() < 0.3 + 0.65 * ((u * 7 + i * 5) % 12) / 12
-    ]
-
-
-def write_ratings(path, triplets):
-    lines = [f"{u},{i},{r:g},{1_000_000 + k}" for k, (u, i, r) in enumerate(triplets)]
-    Path(path).write_text("userId,movieId,rating,timestamp\n" + "\n".join(lines) + "\n")
 
 
 def top_of(triplets, n_users, n_items):

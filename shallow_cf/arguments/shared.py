@@ -60,9 +60,14 @@ def command(
     writes: bool = True,
 ) -> argparse.ArgumentParser:
     """A command with what all of them have; `writes` says whether it has an output."""
-    summary = (run.__doc__ or "").strip()
+    description = (run.__doc__ or "").strip()
+    summary = description.split("\n\n")[0]
     parser: argparse.ArgumentParser = commands.add_parser(
-        name, help=summary, description=summary, epilog=f"Example: {example}", allow_abbrev=False
+        name,
+        help=summary,
+        description=description,
+        epilog=f"Example: {example}",
+        allow_abbrev=False,
     )
     parser.set_defaults(run=run, prog=parser.prog)
     parser.add_argument("--json", action="store_true", help="print one JSON object, not text")

@@ -160,7 +160,9 @@ def progress(
     with tqdm(desc=name, unit=f" {steps}", total=total, delay=delay, leave=False) as bar:
 
         def callback(row: TraceRow) -> None:
-            bar.set_postfix(RMSE=f"{row['train_rmse']:.6f}", refresh=False)
+            figures = {"RMSE": row["train_rmse"], "valid": row.get("valid_rmse", np.nan)}
+            shown = {name: f"{it:.6f}" for name, it in figures.items() if np.isfinite(it)}
+            bar.set_postfix(shown, refresh=False)
             bar.update()
 
         yield callback

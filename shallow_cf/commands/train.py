@@ -127,7 +127,7 @@ def _check_same(model: MatrixFactorization, kept: MatrixFactorization, name: str
     """Refuse to resume with other settings, which would not count."""
     theirs = kept.get_params()
     for setting, ours in model.get_params().items():
-        if ours != theirs[setting]:
+        if ours != theirs[setting] and setting != "solver_options":  # whose fields come as well
             shown = setting.removeprefix("solver_options__")
             raise ValueError(
                 f"{name} was made with `{shown}` {theirs[setting]}, not {ours}: repeat the command "
