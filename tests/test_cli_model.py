@@ -862,8 +862,9 @@ def test_progress_on_a_terminal(data, monkeypatch):
         rows.clear()
         with contextlib.redirect_stderr(Terminal()), contextlib.redirect_stdout(io.StringIO()):
             assert main([*argv, *map(str, QUICK)]) == 0
-        assert len(rows) == n_rows
-        assert re.fullmatch(shown, rows[-1])
+        epochs = [row for row in rows if row]  # judging lists has steps without figures
+        assert len(epochs) == n_rows
+        assert re.fullmatch(shown, epochs[-1])
 
 
 @pytest.mark.slow

@@ -102,7 +102,7 @@ ALLOWED = {
     "screenshot": ["_files", "workbook.package"],
     # What the command line does; `arguments` is how it is asked, `cli` how it answers.
     "commands": [],
-    "commands.shared": ["_checks", "_ids", "datasets", "ratings", "solvers.result"],
+    "commands.shared": ["datasets", "ratings"],
     "commands.workbook": [
         "_files", "commands.shared", "ratings", "datasets", "parameters", "objective", "estimator",
         "reports", "screenshot", "solvers", "solvers.grg", "solvers.options", "solvers.result",
@@ -113,7 +113,7 @@ ALLOWED = {
     "commands.recipe": ["commands.shared", "estimator", "ratings", "solvers.*"],
     "commands.*": [
         "_files", "commands.shared", "commands.models", "commands.recipe", "estimator",
-        "evaluation", "evaluation.*", "ratings", "solvers.result",
+        "evaluation", "evaluation.*", "ratings",
     ],
     "arguments": [],
     "arguments.shared": ["commands.shared", "ratings"],

@@ -19,6 +19,7 @@ from shallow_cf.commands.recipe import (
 from shallow_cf.commands.shared import (
     Args,
     Outcome,
+    Step,
     error_lines,
     progress,
     read,
@@ -38,7 +39,6 @@ from shallow_cf.evaluation import (
     split_by_time,
 )
 from shallow_cf.ratings import Ratings
-from shallow_cf.solvers.result import Callback
 
 SPLITS = ("random", "time", "leave-k-out")
 
@@ -63,16 +63,18 @@ def _judge_saved(args: Args) -> Outcome:
     model = load(args)
     ratings = read(args).top(args.users, args.items)
     test, left_out = _unseen(model, ratings, args)
-    settings: dict[str, Any] = {"k": args.at, "relevant": args.relevant}
     notes = [f"NB: {count} of {len(ratings)} ratings {why}." for why, count in left_out.items()]
+    with progress("judging") as step:
+        settings: dict[str, Any] = {"k": args.at, "relevant": args.relevant, "callback": step}
+        if model.ratings_ is None:
+            table = pd.DataFrame([evaluate(model, test, **settings)], index=["this model"])
+        else:
+            table = compare({"this model": model}, model.ratings_, test, **settings)
     if model.ratings_ is None:
-        table = pd.DataFrame([evaluate(model, test, **settings)], index=["this model"])
         notes.append(
             f"NB: {args.model} was saved without its ratings: lists may hold what users have seen, "
             "and there are no baselines."
         )
-    else:
-        table = compare({"this model": model}, model.ratings_, test, **settings)
     head = f"{args.model} judged on {len(test)} ratings of {args.ratings}"
     data = {"test_ratings": len(test), "left_out": sum(left_out.values())}
     return _outcome(data, table, [head, *notes], args)
@@ -115,9 +117,13 @@ def _judge_split(args: Args, ratings: Ratings) -> Outcome:
     else:
         train, test = split(ratings, args.test_size, args.seed)
     model = make_model(args, ratings)
-    with progress("training", "epochs", model.solver_options.n_epochs) as callback:
-        _fit(model, train, callback)
-    table = compare({"this model": model}, train, test, k=args.at, relevant=args.relevant)
+    if test.rating.max() < args.relevant:  # before the training rather than after it
+        raise ValueError(f"--relevant: no test rating has {args.relevant:g} stars or more")
+    with progress("training", "epochs", model.solver_options.n_epochs) as step:
+        _fit(model, train, step)
+    with progress("judging") as step:
+        settings: dict[str, Any] = {"k": args.at, "relevant": args.relevant, "callback": step}
+        table = compare({"this model": model}, train, test, **settings)
     n_cold = _n_cold(train, test)
     cold = f"NB: {n_cold} of them have a user or item without a rating to learn from."
     lines = [
@@ -129,9 +135,9 @@ def _judge_split(args: Args, ratings: Ratings) -> Outcome:
     return _outcome(data, table, lines, args)
 
 
-def _fit(model: MatrixFactorization, ratings: Ratings, callback: Callback | None) -> None:
+def _fit(model: MatrixFactorization, ratings: Ratings, step: Step | None) -> None:
     """Fit a model, wholly: half a training judges nothing."""
-    model.fit(ratings, callback=callback)
+    model.fit(ratings, callback=step)
     if is_interrupted(model):
         raise KeyboardInterrupt
 
@@ -146,12 +152,12 @@ def _n_cold(train: Ratings, test: Ratings) -> int:
 class _Watched:
     """A model that shows its epochs while `cross_validate` fits copies of it."""
 
-    def __init__(self, model: MatrixFactorization, callback: Callback | None) -> None:
-        self.model, self.callback = model, callback
+    def __init__(self, model: MatrixFactorization, step: Step | None) -> None:
+        self.model, self.step = model, step
 
     def fit(self, ratings: Ratings) -> None:
         """Fit, a step of the progress line an epoch."""
-        _fit(self.model, ratings, self.callback)
+        _fit(self.model, ratings, self.step)
 
     def predict(self, user_ids: npt.ArrayLike, item_ids: npt.ArrayLike) -> Any:
         """Stars."""
@@ -160,11 +166,11 @@ class _Watched:
 
 def _judge_folds(args: Args, ratings: Ratings) -> Outcome:
     model = make_model(args, ratings)
-    with progress("training", "epochs", args.folds * model.solver_options.n_epochs) as callback:
+    with progress("training", "epochs", args.folds * model.solver_options.n_epochs) as step:
         models: dict[str, Any] = {
             "global mean": GlobalMean(),
             "biases only": BiasesOnly(),
-            "this model": _Watched(model, callback),
+            "this model": _Watched(model, step),
         }
         tables = {
             name: cross_validate(it, ratings, args.folds, args.seed) for name, it in models.items()

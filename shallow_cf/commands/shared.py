@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -16,7 +16,6 @@ import pandas as pd
 
 from shallow_cf.datasets import find_titles, read_ratings, read_titles
 from shallow_cf.ratings import Ratings
-from shallow_cf.solvers.result import Callback, TraceRow
 
 #: Exit statuses.
 DONE, CHECK_FAILED, BAD_INPUT, INTERRUPTED = 0, 1, 2, 130
@@ -142,11 +141,12 @@ def error_lines(errors: dict[str, dict[str, float]]) -> list[str]:
 
 # --- progress ---------------------------------------------------------------------------
 
+#: Called with what is known of a step; fits wherever a callback is taken.
+Step = Callable[[Mapping[str, float]], None]
+
 
 @contextmanager
-def progress(
-    name: str, steps: str = "steps", total: int | None = None
-) -> Iterator[Callback | None]:
+def progress(name: str, steps: str = "steps", total: int | None = None) -> Iterator[Step | None]:
     """A progress line for long runs, on a terminal with tqdm installed; else nothing.
 
     Where the `total` is known there is a bar, from the first moment on.
@@ -159,10 +159,10 @@ def progress(
     delay = 1.0 if total is None else 0.0
     with tqdm(desc=name, unit=f" {steps}", total=total, delay=delay, leave=False) as bar:
 
-        def callback(row: TraceRow) -> None:
-            figures = {"RMSE": row["train_rmse"], "valid": row.get("valid_rmse", np.nan)}
-            shown = {name: f"{it:.6f}" for name, it in figures.items() if np.isfinite(it)}
-            bar.set_postfix(shown, refresh=False)
+        def step(row: Mapping[str, float]) -> None:
+            figures = {"RMSE": row.get("train_rmse"), "valid": row.get("valid_rmse")}
+            known = {key: f"{it:.6f}" for key, it in figures.items() if it is not None and it == it}
+            bar.set_postfix(known, refresh=False)
             bar.update()
 
-        yield callback
+        yield step

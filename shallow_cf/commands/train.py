@@ -14,6 +14,7 @@ from shallow_cf.commands.shared import (
     INTERRUPTED,
     Args,
     Outcome,
+    Step,
     check_output,
     error_lines,
     progress,
@@ -41,8 +42,8 @@ def run_train(args: Args) -> Outcome:
     ratings = read(args).top(args.users, args.items)
     fitted_on, aside = split(ratings, args.valid, args.seed) if args.valid else (ratings, None)
     model = make_model(args, ratings, args.patience)
-    with progress("training", "epochs", model.solver_options.n_epochs) as callback:
-        model = _trained(args, model, fitted_on, aside, callback)
+    with progress("training", "epochs", model.solver_options.n_epochs) as step:
+        model = _trained(args, model, fitted_on, aside, step)
     cut_short = is_interrupted(model)
     if cut_short and model.result_.iterations == 0:
         raise KeyboardInterrupt  # there is nothing to keep
@@ -113,14 +114,14 @@ def _trained(
     model: MatrixFactorization,
     ratings: Ratings,
     aside: Ratings | None,
-    callback: Any,
+    step: Step | None,
 ) -> MatrixFactorization:
     """The model after training, from the start or from a checkpoint."""
     with divergence_in_words():
         if not args.resume:
-            return model.fit(ratings, valid=aside, callback=callback, checkpoint=args.checkpoint)
+            return model.fit(ratings, valid=aside, callback=step, checkpoint=args.checkpoint)
         _check_same(model, MatrixFactorization.load(args.checkpoint), args.checkpoint)
-        return MatrixFactorization.resume(args.checkpoint, ratings, valid=aside, callback=callback)
+        return MatrixFactorization.resume(args.checkpoint, ratings, valid=aside, callback=step)
 
 
 def _check_same(model: MatrixFactorization, kept: MatrixFactorization, name: str) -> None:

@@ -24,6 +24,7 @@ from shallow_cf.commands.shared import (
     Outcome,
     check_output,
     id_text,
+    progress,
     read,
     records,
     table_lines,
@@ -32,6 +33,8 @@ from shallow_cf.estimator import MatrixFactorization
 
 #: What stands for all users, where users are named.
 EVERYONE = "all"
+#: Users whose lists are made between two steps of the progress line.
+_BATCH = 2000
 
 
 def run_recommend(args: Args) -> Outcome:
@@ -43,14 +46,20 @@ def run_recommend(args: Args) -> Outcome:
     users = model.user_ids_
     if args.users != [EVERYONE]:
         users = known_ids(users, args.users, "user")
-    table = model.recommend(
-        users,
-        args.n,
-        exclude_seen=not args.include_seen,
-        min_ratings=args.min_ratings,
-        items=None if args.among is None else _among(args.among, model),
-        titles=item_titles(args, model),
-    )
+    settings: dict[str, Any] = {
+        "exclude_seen": not args.include_seen,
+        "min_ratings": args.min_ratings,
+        "items": None if args.among is None else _among(args.among, model),
+        "titles": item_titles(args, model),
+    }
+    batches = [users[k : k + _BATCH] for k in range(0, len(users), _BATCH)]
+    lists = []
+    with progress("recommending", "batches", len(batches)) as step:
+        for batch in batches:
+            lists.append(model.recommend(batch, args.n, **settings))
+            if step is not None:
+                step({})
+    table = pd.concat(lists, ignore_index=True)
     data = {"users": len(users), "recommendations": len(table), "output": args.output}
     if args.output is None:
         return Outcome(data | {"recommendations": records(table)}, _blocks(table, users))
