@@ -18,9 +18,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 from command_line import ok, refused, run, snapshot, write_ratings
-from conftest import shared_file
 
 import shallow_cf as scf
+from conftest import shared_file
 from shallow_cf.cli import main
 from shallow_cf.commands import models, shared
 
