@@ -264,6 +264,9 @@ def test_train_stops_when_it_gets_no_better(data):
     assert found["epochs"] < 200
     best = min(row["valid_rmse"] for row in found["history"])
     assert found["errors"]["this model"]["rmse"] == pytest.approx(best)
+    assert found["history"][found["epoch_taken"]]["valid_rmse"] == best
+    text = ok("train", "ratings.csv", "-o", "n.npz", *long, "--patience", 2).out
+    assert f"in 2 epochs.\nTook epoch {found['epoch_taken']}, the best.\n" in text
 
 
 def interrupt(monkeypatch, call):
@@ -471,6 +474,10 @@ def test_evaluate_in_folds(data):
         (["--split", "random", "--folds", 3], "not allowed with argument"),
         (["--model", "model.npz", "--epochs", 3], "--epochs goes with --split and --folds, not"),
         (["--model", "model.npz", "--no-bias"], "--bias goes with --split and --folds, not with"),
+        (["--model", "model.npz", "-k", 1], "-k does not go with --model"),
+        (["--split", "random", "-k", 1], "-k does not go with --split random"),
+        (["--split", "leave-k-out", "--test-size", 0.5], "does not go with --split leave-k-out"),
+        (["--folds", 2, "--at", 5], "--at does not go with --folds"),
         (["--model", "no.npz"], "no.npz: No such file"),
         (["--split", "random", "--test-size", 0], "--test-size must be > 0, got 0.0"),
         (["--split", "leave-k-out", "-k", 100], "-k: no user has more than 100 ratings"),

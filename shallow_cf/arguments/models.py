@@ -13,7 +13,7 @@ from shallow_cf.arguments.shared import (
     share,
     whole_number,
 )
-from shallow_cf.commands.evaluate import SPLITS, run_evaluate
+from shallow_cf.commands.evaluate import OPTIONS, SPLITS, run_evaluate
 from shallow_cf.commands.recipe import DEFAULTS, MARGIN
 from shallow_cf.commands.shared import DEFAULT_SEED
 from shallow_cf.commands.train import run_train
@@ -164,21 +164,22 @@ def _add_evaluate(commands: Any) -> None:
         help="train N times, each time judged by another part of the ratings",
     )  # fmt: skip
     parser.add_argument(
-        "--test-size", type=share, default=0.2, metavar="SHARE",
+        "--test-size", type=share, metavar="SHARE",
         help="share of the ratings to judge by, with --split random and time (default: "
-        "%(default)s)",
+        f"{OPTIONS['test_size'][1]})",
     )  # fmt: skip
     parser.add_argument(
-        "-k", type=whole_number(1), default=1, metavar="N",
-        help="ratings of each user to judge by, with --split leave-k-out (default: %(default)s)",
+        "-k", type=whole_number(1), metavar="N",
+        help="ratings of each user to judge by, with --split leave-k-out (default: "
+        f"{OPTIONS['k'][1]})",
     )  # fmt: skip
     parser.add_argument(
-        "--at", type=whole_number(1), default=10, metavar="N",
-        help="length of the lists to judge (default: %(default)s)",
+        "--at", type=whole_number(1), metavar="N",
+        help=f"length of the lists to judge (default: {OPTIONS['at'][1]})",
     )  # fmt: skip
     parser.add_argument(
-        "--relevant", type=float, default=4.0, metavar="STARS",
-        help="from how many stars on a user liked an item (default: %(default)s)",
+        "--relevant", type=float, metavar="STARS",
+        help=f"from how many stars on a user liked an item (default: {OPTIONS['relevant'][1]:g})",
     )  # fmt: skip
     _add_seed(parser)
     _add_recipe(parser)

@@ -41,6 +41,13 @@ from shallow_cf.evaluation import (
 from shallow_cf.ratings import Ratings
 
 SPLITS = ("random", "time", "leave-k-out")
+#: Arguments that do not go with every way to judge: option, default, ways they go with.
+OPTIONS: dict[str, tuple[str, Any, tuple[str, ...]]] = {
+    "test_size": ("--test-size", 0.2, ("random", "time")),
+    "k": ("-k", 1, ("leave-k-out",)),
+    "at": ("--at", 10, ("model", *SPLITS)),
+    "relevant": ("--relevant", 4.0, ("model", *SPLITS)),
+}
 
 
 def run_evaluate(args: Args) -> Outcome:
@@ -50,13 +57,25 @@ def run_evaluate(args: Args) -> Outcome:
     judged on the rest (--split, --folds). The two baselines, which have no embeddings, stand
     beside it: the mean of all ratings, and the mean with a bias for each user and item.
     """
+    _fill_in(args)
     if args.model is not None:
-        if given(args):
-            raise ValueError(f"{given(args)[0]} goes with --split and --folds, not with --model")
         return _judge_saved(args)
     ratings = read(args).top(args.users, args.items)
     with divergence_in_words():
         return _judge_folds(args, ratings) if args.folds else _judge_split(args, ratings)
+
+
+def _fill_in(args: Args) -> None:
+    """Put the defaults in; refuse what would not count."""
+    way = "model" if args.model is not None else args.split or "folds"
+    if way == "model" and given(args):
+        raise ValueError(f"{given(args)[0]} goes with --split and --folds, not with --model")
+    for name, (option, default, ways) in OPTIONS.items():
+        if getattr(args, name) is None:
+            setattr(args, name, default)
+        elif way not in ways:
+            shown = f"--split {way}" if way in SPLITS else f"--{way}"
+            raise ValueError(f"{option} does not go with {shown}")
 
 
 def _judge_saved(args: Args) -> Outcome:

@@ -181,7 +181,7 @@ def _new_users(
 ) -> Iterator[tuple[Any, dict[Any, float], int]]:
     """The id (None: a free one), the ratings, and how many more had unknown items, of each."""
     first, *others = args.ratings
-    if "=" in first or others:
+    if others or ("=" in first and not Path(first).exists()):
         yield _typed(model.user_ids_, args.user_id), _typed_ratings(args.ratings, model), 0
         return
     if not Path(first).exists():
