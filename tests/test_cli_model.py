@@ -390,7 +390,7 @@ def test_evaluate_a_saved_model(data):
     assert text.startswith(
         "m.npz judged on 100 ratings of new.csv\n"
         "NB: 2 of 107 ratings left out, whose user or item the model does not know.\n"
-        "NB: 5 of 107 ratings left out, which the model was trained with.\n"
+        "NB: 5 of 107 ratings left out, which the model knows already.\n"
     )
     assert "Lists of 5 for each user; liked is what got 4 stars or more:\n" in text
     assert len(re.findall(r"^(?:global mean|biases only|this model) ", text, re.M)) == 6
@@ -406,7 +406,7 @@ def test_evaluate_a_model_without_its_ratings(data, bare):
 
 def test_ratings_that_cannot_judge_a_model(data, model):
     error = refused("evaluate", "ratings.csv", "--model", "model.npz")
-    assert error.endswith("can judge model.npz, as none is new to it: it was trained with them")
+    assert error.endswith("can judge model.npz, as none is new to it")
     write_ratings("other.csv", [(1000, 1, 4), (1, 1000, 3)])
     error = refused("evaluate", "other.csv", "--model", "model.npz")
     assert error.endswith("no rating of other.csv can judge model.npz, as none has ids it knows")
@@ -506,6 +506,8 @@ def test_recommend_what_the_user_has_not_seen(model):
     assert recommended("recommend", "model.npz", 17, 3, "-n", 4) == {
         u: close(model.best(u, 4, seen(u))) for u in (17, 3)
     }
+    twice = ok("recommend", "model.npz", 17, 17)
+    assert twice.out == ok("recommend", "model.npz", 17).out
     lists = recommended("recommend", "model.npz", 17, "-n", 4, "--include-seen")
     assert lists == {17: close(model.best(17, 4))}
     (item, stars), *_ = model.best(17, 1, seen(17))

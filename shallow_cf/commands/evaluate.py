@@ -108,12 +108,12 @@ def _unseen(
     is_known = (u >= 0) & (i >= 0)
     is_new = is_known & ~_are_rated(model.ratings_, u, i)
     if not is_new.any():
-        why = "is new to it: it was trained with them" if is_known.any() else "has ids it knows"
+        why = "is new to it" if is_known.any() else "has ids it knows"
         raise ValueError(f"no rating of {args.ratings} can judge {args.model}, as none {why}")
     test = Ratings(model.user_ids_, model.item_ids_, u[is_new], i[is_new], ratings.rating[is_new])
     left_out = {
         "left out, whose user or item the model does not know": int((~is_known).sum()),
-        "left out, which the model was trained with": int((is_known & ~is_new).sum()),
+        "left out, which the model knows already": int((is_known & ~is_new).sum()),
     }
     return test, {why: count for why, count in left_out.items() if count}
 

@@ -50,15 +50,7 @@ def run_train(args: Args) -> Outcome:
     model.ratings_ = ratings  # those kept aside as well: users have seen these items
     save(model, args.output, force=args.force)
 
-    judged = fitted_on if aside is None else aside
-    compared: dict[str, Any] = {
-        "global mean": GlobalMean().fit(fitted_on),
-        "biases only": BiasesOnly().fit(fitted_on),
-        "this model": model,
-    }
-    errors = {
-        name: {"rmse": rmse(it, judged), "mae": mae(it, judged)} for name, it in compared.items()
-    }
+    errors = _compared(model, fitted_on, fitted_on if aside is None else aside)
     history = model.history_[["epoch", "train_rmse", "valid_rmse", "learning_rate", "seconds"]]
     data = {
         **sizes(ratings),
@@ -142,6 +134,18 @@ def _resume_hint(args: Args, cut_short: bool) -> list[str]:
     if not cut_short or args.checkpoint is None:
         return []
     return [f"To go on: the same command with --resume --force (from {args.checkpoint})."]
+
+
+def _compared(
+    model: MatrixFactorization, ratings: Ratings, judged: Ratings
+) -> dict[str, dict[str, float]]:
+    """Errors of the baselines and of the model on the ratings they are judged by."""
+    models: dict[str, Any] = {
+        "global mean": GlobalMean().fit(ratings),
+        "biases only": BiasesOnly().fit(ratings),
+        "this model": model,
+    }
+    return {name: {"rmse": rmse(it, judged), "mae": mae(it, judged)} for name, it in models.items()}
 
 
 def _history_lines(history: pd.DataFrame, with_valid: bool) -> list[str]:

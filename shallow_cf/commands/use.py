@@ -45,7 +45,7 @@ def run_recommend(args: Args) -> Outcome:
     _check_ratings_kept(args, model)
     users = model.user_ids_
     if args.users != [EVERYONE]:
-        users = known_ids(users, args.users, "user")
+        users = known_ids(users, dict.fromkeys(args.users), "user")  # each once
     settings: dict[str, Any] = {
         "exclude_seen": not args.include_seen,
         "min_ratings": args.min_ratings,
@@ -113,7 +113,8 @@ def run_explain(args: Args) -> Outcome:
         lines += ["", "Nearest of the items that this user rated:"]
         lines += table_lines(why.rated, {"similarity": ".3f", "rating": "g"})
     if model.ratings_ is None:
-        lines += [f"NB: {args.model} was saved without its ratings, so the user's are not shown."]
+        note = f"NB: {args.model} was saved without its ratings, so the user's are not shown."
+        lines += ["", note]
     return Outcome(data, "\n".join(lines))
 
 
