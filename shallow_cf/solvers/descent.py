@@ -262,7 +262,7 @@ def descend(
     started = time.perf_counter() - progress.trace[-1]["seconds"]
     # No useful run ends a million times worse than both its start and the ratings' size.
     bound = 1e6 * max(progress.trace[0]["train_rmse"], largest_rating)
-    message = f"Ran {options.n_epochs} epochs."
+    message = f"Ran {options.n_epochs} {'epoch' if options.n_epochs == 1 else 'epochs'}."
     try:
         for epoch in range(progress.epoch, options.n_epochs):
             if options.patience is not None and epoch - progress.best_epoch >= options.patience:
