@@ -259,6 +259,7 @@ def test_every_result_of_every_sheet(saved, case):
     assert_equal_results(path.parents[1] / path.name, path)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("book", BOOKS)
 def test_every_result_of_further_books(recomputed, book):
     assert_equal_results(*recomputed[book])

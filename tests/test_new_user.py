@@ -444,7 +444,7 @@ class TestCommand:
 
 
 @pytest.mark.parametrize("engine", engines.ENGINES)
-@pytest.mark.parametrize("bias", [False, True])
+@pytest.mark.parametrize("bias", [pytest.param(False, marks=pytest.mark.slow), True])
 def test_engines_compute_what_was_typed_and_what_they_save_is_solved(engine, bias, tmp_path):
     parameters = models(SMALL, 2)[bias]
     scf.write_workbook(tmp_path / "b.xlsx", SMALL, parameters, sheets=[SHEET])

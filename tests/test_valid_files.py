@@ -206,6 +206,7 @@ def test_two_exports_are_the_same_bytes(written, kind, tmp_path):
     assert (tmp_path / "again.xlsx").read_bytes() == written(kind).read_bytes()
 
 
+@pytest.mark.slow
 def test_with_and_without_lxml_the_content_is_the_same(tmp_path):
     """openpyxl takes lxml where it is installed, and that declares namespaces elsewhere."""
     script = Path(kinds_of_export.__file__)
