@@ -44,7 +44,7 @@ def test_every_run_of_a_script_is_tested(load, lesson):
 )
 def test_published_numbers(load, lesson, name):
     script = load(lesson)
-    train, valid = script.split(scf.read_ratings(shared_file(FOLDERS[lesson], script.FILE)))
+    train, valid = script.split(scf.read_ratings(shared_file("data", FOLDERS[lesson], script.FILE)))
     run = script.RUNS[name]
     found, _ = load("table").validation_mse(run, train, valid)
     for ours, published in zip(found[-len(run.published) :], run.published, strict=False):
