@@ -73,11 +73,31 @@ _FEW_NUMBERS = 16384
 
 
 class GradientError(ValueError):
-    """A gradient differs from the finite difference of its function."""
+    """A gradient differs from the finite difference of its function.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> try:
+    ...     check_gradient(lambda x: x @ x, lambda x: 3 * x, np.array([1.0]))
+    ... except GradientError as error:
+    ...     print(error)
+    entry 0: gradient 3, central difference 2
+    """
 
 
 def check_fit(ratings: Ratings, parameters: Parameters) -> None:
-    """Raise ValueError where parameters are of other sizes than the ratings."""
+    """Raise ValueError where parameters are of other sizes than the ratings.
+
+    Examples
+    --------
+    >>> import shallow_cf as scf
+    >>> check_fit(scf.load_crosstab(), scf.Parameters.random(15, 15))
+    >>> check_fit(scf.load_crosstab(), scf.Parameters.random(15, 16))  # doctest: +ELLIPSIS
+    Traceback (most recent call last):
+        ...
+    ValueError: Parameters(15 users, 16 items, 5 factors, no biases) do not fit Ratings(...)
+    """
     if (parameters.n_users, parameters.n_items) != (ratings.n_users, ratings.n_items):
         raise ValueError(f"{parameters!r} do not fit {ratings!r}")
 
@@ -89,13 +109,29 @@ def residual(ratings: Ratings, parameters: Parameters) -> FloatArray:
     ------
     ValueError
         If the parameters are of other sizes than the ratings.
+
+    Examples
+    --------
+    >>> from shallow_cf import Parameters, Ratings, objective
+    >>> ratings = Ratings.from_arrays([["ann", 1], ["ann", 2], ["bob", 1]], [4, 3, 5])
+    >>> objective.residual(ratings, Parameters([[1], [2]], [[2], [1]]))  # predicts 2, 1 and 4
+    array([-2., -2., -1.])
     """
     check_fit(ratings, parameters)
     return parameters.predict(ratings.user_idx, ratings.item_idx) - ratings.rating  # (2)
 
 
 def rmse(ratings: Ratings, parameters: Parameters) -> float:
-    """Root mean squared error over rated cells, stars. Equation (3b)."""
+    """Root mean squared error over rated cells, stars. Equation (3b).
+
+    Examples
+    --------
+    >>> from shallow_cf import Parameters, Ratings, objective
+    >>> ratings = Ratings.from_arrays([["ann", 1], ["ann", 2], ["bob", 1]], [4, 3, 5])
+    >>> parameters = Parameters([[1], [2]], [[2], [1]])  # residuals -2, -2, -1
+    >>> round(objective.rmse(ratings, parameters), 4)  # sqrt(9 / 3)
+    1.7321
+    """
     e = residual(ratings, parameters)
     return float(np.sqrt(e @ e / ratings.n_ratings))  # (3b)
 
@@ -114,6 +150,16 @@ def half_sse(ratings: Ratings, parameters: Parameters, reg: float = 0.0) -> floa
     ------
     ValueError
         If `reg` is negative.
+
+    Examples
+    --------
+    >>> from shallow_cf import Parameters, Ratings, objective
+    >>> ratings = Ratings.from_arrays([["ann", 1], ["ann", 2], ["bob", 1]], [4, 3, 5])
+    >>> parameters = Parameters([[1], [2]], [[2], [1]])  # residuals -2, -2, -1
+    >>> objective.half_sse(ratings, parameters)
+    4.5
+    >>> objective.half_sse(ratings, parameters, reg=0.5)  # 4.5 + 0.5/2 (1 + 4 + 4 + 1)
+    7.0
     """
     e = residual(ratings, parameters)
     return float(e @ e) / 2 + _penalty(parameters, reg)  # (3a)
@@ -123,6 +169,14 @@ def mse(ratings: Ratings, parameters: Parameters, reg: float = 0.0) -> float:
     """Mean squared error plus L2 penalty, stars**2. Equation (3c).
 
     Parameters and errors are those of `half_sse`.
+
+    Examples
+    --------
+    >>> from shallow_cf import Parameters, Ratings, objective
+    >>> ratings = Ratings.from_arrays([["ann", 1], ["ann", 2], ["bob", 1]], [4, 3, 5])
+    >>> parameters = Parameters([[1], [2]], [[2], [1]])  # residuals -2, -2, -1
+    >>> objective.mse(ratings, parameters), objective.mse(ratings, parameters, reg=0.5)
+    (3.0, 5.5)
     """
     e = residual(ratings, parameters)
     return float(e @ e) / ratings.n_ratings + _penalty(parameters, reg)  # (3c)
@@ -140,6 +194,15 @@ def half_sse_gradient(ratings: Ratings, parameters: Parameters, reg: float = 0.0
     ------
     ValueError
         If `reg` is negative.
+
+    Examples
+    --------
+    >>> from shallow_cf import Parameters, Ratings, objective
+    >>> ratings = Ratings.from_arrays([["ann", 1], ["ann", 2], ["bob", 1]], [4, 3, 5])
+    >>> parameters = Parameters([[1], [2]], [[2], [1]])  # residuals -2, -2, -1
+    >>> gradient = objective.half_sse_gradient(ratings, parameters)
+    >>> gradient.user_factors.tolist()  # ann: -2 * 2 - 2 * 1, bob: -1 * 2
+    [[-6.0], [-2.0]]
     """
     _, e = _residuals(ratings, parameters)
     return _penalised(_sums(ratings, parameters, e), parameters, reg)
@@ -152,13 +215,35 @@ def mse_gradient(ratings: Ratings, parameters: Parameters, reg: float = 0.0) -> 
     ------
     ValueError
         If `reg` is negative.
+
+    Examples
+    --------
+    >>> from shallow_cf import Parameters, Ratings, objective
+    >>> ratings = Ratings.from_arrays([["ann", 1], ["ann", 2], ["bob", 1]], [4, 3, 5])
+    >>> parameters = Parameters([[1], [2]], [[2], [1]])
+    >>> objective.mse_gradient(ratings, parameters).pack().round(2)  # 2/3 of that of half_sse
+    array([-4.  , -1.33, -2.67, -1.33])
     """
     _, e = _residuals(ratings, parameters)
     return _penalised(_sums(ratings, parameters, 2 / ratings.n_ratings * e), parameters, reg)
 
 
 def rmse_gradient(ratings: Ratings, parameters: Parameters) -> Parameters:
-    """Gradient of `rmse`, a number for every parameter. Equation (5)."""
+    """Gradient of `rmse`, a number for every parameter. Equation (5).
+
+    Examples
+    --------
+    >>> from shallow_cf import Parameters, Ratings, objective
+    >>> ratings = Ratings.from_arrays([["ann", 1], ["ann", 2], ["bob", 1]], [4, 3, 5])
+    >>> downhill = Parameters([[1], [2]], [[2], [1]])
+    >>> for _ in range(3):
+    ...     print(round(objective.rmse(ratings, downhill), 2))
+    ...     slope = objective.rmse_gradient(ratings, downhill).pack()
+    ...     downhill = downhill.unpack(downhill.pack() - 0.2 * slope)
+    1.73
+    1.28
+    0.8
+    """
     e, e_slope = _residuals(ratings, parameters)
     value = np.sqrt(e @ e / ratings.n_ratings)  # (3b)
     weight = e_slope / (ratings.n_ratings * value) if value > 0 else np.zeros_like(e)  # (5)
@@ -186,6 +271,15 @@ def batch_residuals(
     """Residuals of any ratings, (n,), and what stands for them in a gradient.
 
     The two differ with a rating range only: the second is e dr_hat/ds of (2s).
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from shallow_cf import Parameters, objective
+    >>> parameters = Parameters([[0]], [[0]], rating_range=(0.5, 5.5))  # predicts the middle, 3
+    >>> one = np.array([0])
+    >>> objective.batch_residuals(parameters, one, one, np.array([5.0]))  # dr_hat/ds = 1.25
+    (array([-2.]), array([-2.5]))
     """
     prediction = parameters.predict(u, i)
     e = prediction - r  # (2)
@@ -196,6 +290,15 @@ def weighted_sums(parameters: Parameters, u: IntArray, i: IntArray, e: FloatArra
     """The sums of (4a) to (4d) without the penalty, over any ratings.
 
     Parameters and result are those of `packed_sums`, the result unpacked.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from shallow_cf import Parameters, objective
+    >>> parameters = Parameters([[1], [2]], [[2], [1]])
+    >>> u, i, e = np.array([0, 0, 1]), np.array([0, 1, 0]), np.array([-2.0, -2.0, -1.0])
+    >>> objective.weighted_sums(parameters, u, i, e).item_factors.tolist()
+    [[-4.0], [-2.0]]
     """
     return Parameters(*parameters.unpack(packed_sums(parameters, u, i, e)).blocks())
 
@@ -214,6 +317,15 @@ def packed_sums(parameters: Parameters, u: IntArray, i: IntArray, e: FloatArray)
     Returns
     -------
     (n_params,) array of float
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from shallow_cf import Parameters, objective
+    >>> parameters = Parameters([[1], [2]], [[2], [1]])
+    >>> u, i, e = np.array([0, 0, 1]), np.array([0, 1, 0]), np.array([-2.0, -2.0, -1.0])
+    >>> objective.packed_sums(parameters, u, i, e)  # two users' sums, then two items'
+    array([-6., -2., -4., -2.])
     """
     if e.size * parameters.n_factors <= _FEW_NUMBERS:
         return _sums_by_place(parameters, u, i, e)
@@ -266,6 +378,12 @@ def forward_difference(
     Returns
     -------
     (n_params,) array of float
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> forward_difference(lambda x: np.sum(x**2), np.array([1.0, -2.0]), 0.01).round(4)
+    array([ 2.01, -3.99])
     """
     theta = np.asarray(theta, np.float64)
     here = function(theta)
@@ -285,6 +403,14 @@ def central_difference(
     The error is about h**2/6 times the third derivative: none at all for `half_sse`, which
     is quadratic along every coordinate, so that any step serves there. Parameters and
     result are those of `forward_difference`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> central_difference(lambda x: np.sum(x**2), np.array([1.0, -2.0]), 0.1).round(4)
+    array([ 2., -4.])
+    >>> central_difference(lambda x: np.sum(x**3), np.array([1.0, -2.0]), 0.1).round(4)
+    array([ 3.01, 12.01])
     """
     theta = np.asarray(theta, np.float64)
     estimate = np.empty_like(theta)
