@@ -29,7 +29,15 @@ INITS = ("uniform", "symmetric", "normal")
 
 
 class Packable:
-    """Numbers in several blocks, which solvers want in one vector theta."""
+    """Numbers in several blocks, which solvers want in one vector theta.
+
+    Examples
+    --------
+    >>> import shallow_cf as scf
+    >>> parameters = scf.Parameters([[1, 2]], [[3, 4]])
+    >>> parameters.unpack(10 * parameters.pack()).blocks()
+    [array([[10., 20.]]), array([[30., 40.]])]
+    """
 
     def blocks(self) -> list[FloatArray]:
         """The arrays, in the order in which they stand in theta."""
@@ -41,19 +49,50 @@ class Packable:
 
     @property
     def n_params(self) -> int:
-        """How many numbers there are: Solver's variable cells."""
+        """How many numbers there are: Solver's variable cells.
+
+        Examples
+        --------
+        >>> import shallow_cf as scf
+        >>> scf.Parameters.random(15, 15, 5, bias=True).n_params  # (15 + 15) * (5 + 1)
+        180
+        """
         return sum(block.size for block in self.blocks())
 
     def is_finite(self) -> bool:
-        """Whether there is no NaN and no infinity."""
+        """Whether there is no NaN and no infinity.
+
+        Examples
+        --------
+        >>> import shallow_cf as scf
+        >>> scf.Parameters([[1.0]], [[2.0]]).is_finite()
+        True
+        >>> scf.Parameters([[1.0]], [[float("inf")]]).is_finite()
+        False
+        """
         return all(bool(np.isfinite(block).all()) for block in self.blocks())
 
     def pack(self) -> FloatArray:
-        """All numbers in one vector theta, (n_params,), block after block, row by row."""
+        """All numbers in one vector theta, (n_params,), block after block, row by row.
+
+        Examples
+        --------
+        >>> import shallow_cf as scf
+        >>> scf.Parameters([[1, 2], [3, 4]], [[5, 6]]).pack()
+        array([1., 2., 3., 4., 5., 6.])
+        """
         return np.concatenate([block.ravel() for block in self.blocks()])
 
     def unpack(self, theta: FloatArray) -> Self:
-        """Parameters of this one's shapes with the numbers of `theta`, (n_params,)."""
+        """Parameters of this one's shapes with the numbers of `theta`, (n_params,).
+
+        Examples
+        --------
+        >>> import numpy as np, shallow_cf as scf
+        >>> like = scf.Parameters.random(2, 1, 2)
+        >>> like.unpack(np.array([1.0, 2, 3, 4, 5, 6])).item_factors
+        array([[5., 6.]])
+        """
         if theta.shape != (self.n_params,):
             raise ValueError(f"`theta` must have shape ({self.n_params},), got {theta.shape}")
         blocks, start = [], 0
@@ -90,6 +129,15 @@ class Parameters(Packable):
     ------
     ValueError
         If the shapes do not fit together, the range is none, or the mean lies outside it.
+
+    Examples
+    --------
+    >>> import shallow_cf as scf
+    >>> parameters = scf.Parameters([[1, 0], [0.5, 0.5]], [[4, 2], [3, 5], [1, 1]])
+    >>> parameters
+    Parameters(2 users, 3 items, 2 factors, no biases)
+    >>> parameters.predict_all().tolist()
+    [[4.0, 3.0, 1.0], [3.0, 4.0, 1.0]]
     """
 
     user_factors: FloatArray
@@ -160,6 +208,15 @@ class Parameters(Packable):
             predictions near the ratings.
         random_state : int or Generator, optional
             Same seed, same bits.
+
+        Examples
+        --------
+        >>> import shallow_cf as scf
+        >>> drawn = scf.Parameters.random(15, 15, 5, bias=True, random_state=0)
+        >>> drawn
+        Parameters(15 users, 15 items, 5 factors, with biases)
+        >>> drawn.equals(scf.Parameters.random(15, 15, 5, bias=True, random_state=0))
+        True
         """
         n_users = check_int("n_users", n_users, 1)
         n_items = check_int("n_items", n_items, 1)
@@ -216,12 +273,29 @@ class Parameters(Packable):
         )
 
     def blocks(self) -> list[FloatArray]:
-        """The arrays there are, in the order P, Q, b_u, b_i."""
+        """The arrays there are, in the order P, Q, b_u, b_i.
+
+        Examples
+        --------
+        >>> import shallow_cf as scf
+        >>> scf.Parameters([[1, 2]], [[3, 4]], [0.5], [0.25]).blocks()
+        [array([[1., 2.]]), array([[3., 4.]]), array([0.5]), array([0.25])]
+        """
         all_blocks = (self.user_factors, self.item_factors, self.user_bias, self.item_bias)
         return [block for block in all_blocks if block is not None]
 
     def equals(self, other: Parameters) -> bool:
-        """Whether shapes and every number are equal."""
+        """Whether shapes and every number are equal.
+
+        Examples
+        --------
+        >>> import shallow_cf as scf
+        >>> parameters = scf.Parameters([[1]], [[2]])
+        >>> parameters.equals(scf.Parameters([[1]], [[2]]))
+        True
+        >>> parameters.equals(scf.Parameters([[1]], [[2]], global_mean=3.5))
+        False
+        """
         ours, theirs = self.blocks(), other.blocks()
         return (
             (self.global_mean, self.rating_range) == (other.global_mean, other.rating_range)
@@ -240,6 +314,15 @@ class Parameters(Packable):
         -------
         array of float
             Stars.
+
+        Examples
+        --------
+        >>> import shallow_cf as scf
+        >>> parameters = scf.Parameters([[1, 0], [0.5, 0.5]], [[4, 2], [3, 5], [1, 1]])
+        >>> parameters.predict([0, 1], [0, 1])  # two pairs
+        array([4., 4.])
+        >>> parameters.predict(1, [0, 1, 2])  # one user, three items
+        array([3., 4., 1.])
         """
         u, i = np.asarray(user_idx), np.asarray(item_idx)
         p_u, q_i = self.user_factors[u], self.item_factors[i]
@@ -250,7 +333,14 @@ class Parameters(Packable):
         return self.squash(score)
 
     def predict_all(self) -> FloatArray:
-        """Predicted stars of every user for every item, (n_users, n_items)."""
+        """Predicted stars of every user for every item, (n_users, n_items).
+
+        Examples
+        --------
+        >>> import shallow_cf as scf
+        >>> scf.Parameters([[1], [2]], [[1], [2]], [0, 0.5], [0, 0.25]).predict_all().tolist()
+        [[1.0, 2.25], [2.5, 4.75]]
+        """
         score: FloatArray = self.user_factors @ self.item_factors.T  # (1)
         if self.biases is not None:
             bu, bi = self.biases
@@ -259,7 +349,16 @@ class Parameters(Packable):
 
     @property
     def offset(self) -> float:
-        """What the global mean adds to every score: mu, stars, or its place in the range."""
+        """What the global mean adds to every score: mu, stars, or its place in the range.
+
+        Examples
+        --------
+        >>> import shallow_cf as scf
+        >>> scf.Parameters([[0]], [[0]], global_mean=3.5).offset
+        3.5
+        >>> round(scf.Parameters([[0]], [[0]], global_mean=3.5, rating_range=(0.5, 5.5)).offset, 4)
+        0.4055
+        """
         if self.global_mean is None:
             return 0.0
         if self.rating_range is None:
@@ -268,17 +367,43 @@ class Parameters(Packable):
         return math.log((self.global_mean - low) / (high - self.global_mean))  # (1s)
 
     def squash(self, score: FloatArray) -> FloatArray:
-        """Predictions, stars, from dot products plus biases: adds the mean, keeps to the range."""
+        """Predictions, stars, from dot products plus biases: adds the mean, keeps to the range.
+
+        Examples
+        --------
+        >>> import numpy as np, shallow_cf as scf
+        >>> parameters = scf.Parameters([[0]], [[0]], global_mean=3.5, rating_range=(0.5, 5.5))
+        >>> parameters.squash(np.array([-9.0, 0.0, 9.0])).round(2)
+        array([0.5, 3.5, 5.5])
+        """
         if self.global_mean is not None:
             score = score + self.offset  # (1)
         return squash(score, self.rating_range)
 
     def slope(self, prediction: FloatArray) -> FloatArray | float:
-        """How fast predictions grow with their score; 1 without a range."""
+        """How fast predictions grow with their score; 1 without a range.
+
+        Examples
+        --------
+        >>> import numpy as np, shallow_cf as scf
+        >>> parameters = scf.Parameters([[0]], [[0]], rating_range=(0.5, 5.5))
+        >>> parameters.slope(np.array([0.5, 3.0, 5.5]))  # steepest in the middle
+        array([0.  , 1.25, 0.  ])
+        """
         return slope(prediction, self.rating_range)
 
     def check_plain(self, who: str) -> None:
-        """Raise ValueError, naming `who` cannot have them, if there is a mean or a range."""
+        """Raise ValueError, naming `who` cannot have them, if there is a mean or a range.
+
+        Examples
+        --------
+        >>> import shallow_cf as scf
+        >>> with_mean = scf.Parameters([[1]], [[2]], global_mean=3.5)
+        >>> with_mean.check_plain("the workbook")  # doctest: +ELLIPSIS
+        Traceback (most recent call last):
+            ...
+        ValueError: the workbook has the spreadsheet's model, without global_mean and ...
+        """
         if self.global_mean is not None or self.rating_range is not None:
             raise ValueError(
                 f"{who} has the spreadsheet's model, without global_mean and rating_range, "
@@ -286,23 +411,54 @@ class Parameters(Packable):
             )
 
     def with_blocks(self, blocks: Iterable[FloatArray]) -> Self:
-        """Parameters with other numbers in `blocks`, the same mean and range."""
+        """Parameters with other numbers in `blocks`, the same mean and range.
+
+        Examples
+        --------
+        >>> import numpy as np, shallow_cf as scf
+        >>> parameters = scf.Parameters([[1]], [[2]], global_mean=3.5)
+        >>> parameters.with_blocks([np.zeros((4, 2)), np.zeros((3, 2))])
+        Parameters(4 users, 3 items, 2 factors, no biases, mean 3.5)
+        """
         return type(self)(*blocks, global_mean=self.global_mean, rating_range=self.rating_range)
 
     def places(self) -> dict[str, IntArray]:
-        """Where each number stands in theta: name of a block -> indices of its shape."""
+        """Where each number stands in theta: name of a block -> indices of its shape.
+
+        Examples
+        --------
+        >>> import shallow_cf as scf
+        >>> parameters = scf.Parameters([[1], [2]], [[3]], [4, 5], [6])
+        >>> {name: place.tolist() for name, place in parameters.places().items()}
+        {'user_factors': [[0], [1]], 'item_factors': [[2]], 'user_bias': [3, 4], 'item_bias': [5]}
+        """
         names = ("user_factors", "item_factors", "user_bias", "item_bias")
         blocks = self.unpack(np.arange(self.n_params, dtype=np.float64)).blocks()
         return {name: block.astype(np.intp) for name, block in zip(names, blocks, strict=False)}
 
     def select(self, user_idx: IntArray, item_idx: IntArray) -> Self:
-        """The parameters of some users and items only."""
+        """The parameters of some users and items only.
+
+        Examples
+        --------
+        >>> import numpy as np, shallow_cf as scf
+        >>> parameters = scf.Parameters([[1], [2], [3]], [[4], [5]])
+        >>> parameters.select(np.array([2, 0]), np.array([1])).blocks()[0].tolist()
+        [[3.0], [1.0]]
+        """
         blocks, idx = self.blocks(), (user_idx, item_idx, user_idx, item_idx)
         return self.with_blocks(block[k] for block, k in zip(blocks, idx, strict=False))
 
 
 def squash(score: FloatArray, rating_range: Range) -> FloatArray:
-    """Stars within the range from scores, equation (1s); without a range the scores."""
+    """Stars within the range from scores, equation (1s); without a range the scores.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> squash(np.array([-2.0, 0.0, 2.0]), (0.5, 5.5)).round(2)
+    array([1.1, 3. , 4.9])
+    """
     if rating_range is None:
         return score
     low, high = rating_range
@@ -311,7 +467,14 @@ def squash(score: FloatArray, rating_range: Range) -> FloatArray:
 
 
 def slope(prediction: FloatArray, rating_range: Range) -> FloatArray | float:
-    """How fast predictions grow with their score, equation (2s); 1 without a range."""
+    """How fast predictions grow with their score, equation (2s); 1 without a range.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> slope(np.array([0.5, 3.0, 5.5]), (0.5, 5.5))  # of the stars, not of the score
+    array([0.  , 1.25, 0.  ])
+    """
     if rating_range is None:
         return 1.0
     low, high = rating_range
