@@ -51,6 +51,15 @@ class Ratings:
         is not finite.
     TypeError
         If the indices or the timestamps are not whole numbers.
+
+    Examples
+    --------
+    >>> import shallow_cf as scf
+    >>> ratings = scf.Ratings(["ann", "bob"], [10, 20], [1, 0, 0], [0, 1, 0], [4, 3.5, 5])
+    >>> ratings
+    Ratings(2 users x 2 items, 3 ratings)
+    >>> ratings.rating.tolist()  # ann's for 10 and 20, bob's for 10
+    [5.0, 3.5, 4.0]
     """
 
     user_ids: npt.NDArray[Any]
@@ -114,7 +123,16 @@ class Ratings:
         return f"Ratings({self.n_users} users x {self.n_items} items, {self.n_ratings} ratings)"
 
     def equals(self, other: Ratings) -> bool:
-        """Whether ids, their order, every rating and every timestamp are equal."""
+        """Whether ids, their order, every rating and every timestamp are equal.
+
+        Examples
+        --------
+        >>> import pandas as pd, shallow_cf as scf
+        >>> lines = pd.DataFrame({"user_id": [7, 9], "item_id": [1, 1], "rating": [5, 4]})
+        >>> ratings = scf.Ratings.from_frame(lines)
+        >>> ratings.equals(scf.Ratings.from_frame(lines[::-1]))  # the order of lines plays no part
+        True
+        """
         return all(
             np.array_equal(getattr(self, name), getattr(other, name))
             for name in ("user_ids", "item_ids", "user_idx", "item_idx", "rating", "timestamp")
@@ -257,7 +275,15 @@ class Ratings:
         return cls(rows, columns, user_idx, item_idx, entries.data)
 
     def to_sparse(self) -> sparse.csr_array:
-        """The ratings as a SciPy sparse array, (n_users, n_items); stars of 0 are stored."""
+        """The ratings as a SciPy sparse array, (n_users, n_items); stars of 0 are stored.
+
+        Examples
+        --------
+        >>> import shallow_cf as scf
+        >>> table = scf.load_crosstab().to_sparse()
+        >>> table.shape, table.nnz
+        ((15, 15), 206)
+        """
         coords = (self.user_idx, self.item_idx)
         table = sparse.coo_array((self.rating, coords), shape=(self.n_users, self.n_items))
         return table.tocsr()
@@ -277,6 +303,13 @@ class Ratings:
         ValueError
             If a cell is neither a finite number nor blank, naming user and item; if an
             id is missing or stands twice; if every cell is blank.
+
+        Examples
+        --------
+        >>> import pandas as pd, shallow_cf as scf
+        >>> table = pd.DataFrame({10: [5, 4], 20: [3.5, None]}, index=["ann", "bob"])
+        >>> scf.Ratings.from_crosstab(table)
+        Ratings(2 users x 2 items, 3 ratings)
         """
         _check_frame("table", table)
         for name, labels in (("user ids down", table.index), ("item ids across", table.columns)):
@@ -301,6 +334,15 @@ class Ratings:
         -------
         (n_users, n_items) DataFrame
             Stars; NaN where there is no rating.
+
+        Examples
+        --------
+        >>> import shallow_cf as scf
+        >>> table = scf.load_crosstab().to_crosstab()
+        >>> table.shape, int(table.isna().sum().sum())  # with its blanks
+        ((15, 15), 19)
+        >>> float(table.loc[30, 110])  # user 30's stars for movie 110
+        5.0
         """
         cells = np.full((self.n_users, self.n_items), np.nan)
         cells[self.user_idx, self.item_idx] = self.rating
@@ -314,6 +356,15 @@ class Ratings:
         """One row a rating: ``user_id``, ``item_id``, ``rating`` (stars).
 
         And ``timestamp`` (seconds since 1970) where there are timestamps.
+
+        Examples
+        --------
+        >>> import shallow_cf as scf
+        >>> scf.load_crosstab().to_frame().head(3)
+           user_id  item_id  rating
+        0       15        1     2.0
+        1       15      110     3.0
+        2       15      260     5.0
         """
         columns = {
             "user_id": self.user_ids[self.user_idx],
@@ -369,6 +420,12 @@ class Ratings:
         ------
         ValueError
             If there are fewer users or items than asked for, or no rating is left.
+
+        Examples
+        --------
+        >>> import shallow_cf as scf
+        >>> scf.load_crosstab().top(n_users=5, n_items=5)  # the most rated have no blanks
+        Ratings(5 users x 5 items, 25 ratings)
         """
         users = _most_rated("n_users", "users", self.user_idx, self.n_users, n_users)
         items = _most_rated("n_items", "items", self.item_idx, self.n_items, n_items)
@@ -395,7 +452,15 @@ def from_columns(
     duplicates: str,
     place: Callable[[int], str],
 ) -> Ratings:
-    """Make ratings from columns; `place` names a row (by position) in error messages."""
+    """Make ratings from columns; `place` names a row (by position) in error messages.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> columns = [pd.Series(column) for column in (["ann", "ann"], [10, 10], [5, 4])]
+    >>> from_columns(*columns, duplicates="mean", place="row {}: ".format).rating
+    array([4.5])
+    """
     check_choice("duplicates", duplicates, DUPLICATES)
     if len(rating) == 0:
         raise ValueError("there are no ratings")
@@ -424,7 +489,15 @@ def from_columns(
 
 
 def check_ratings(value: object) -> None:
-    """Refuse what is no `Ratings`, saying how to make them."""
+    """Refuse what is no `Ratings`, saying how to make them.
+
+    Examples
+    --------
+    >>> check_ratings([[5, 4], [3, 5]])
+    Traceback (most recent call last):
+        ...
+    TypeError: `ratings` must be Ratings (see Ratings.from_frame), got list
+    """
     if not isinstance(value, Ratings):
         kind = type(value).__name__
         raise TypeError(f"`ratings` must be Ratings (see Ratings.from_frame), got {kind}")
