@@ -70,7 +70,7 @@ def read_ratings(
     timestamp: str | None = None,
     duplicates: str = "error",
 ) -> Ratings:
-    """Read ratings from a text file, a rating a line.
+    r"""Read ratings from a text file, a rating a line.
 
     Three forms are told apart by the first line: ``::`` between fields (MovieLens
     ratings.dat); a first line that begins with two numbers (MovieLens u.data: user, item,
@@ -105,6 +105,17 @@ def read_ratings(
         If a column is missing (listing those found), a rating is not a finite number,
         an id is missing, a named timestamp is no time, a pair stands twice or a line has
         too many fields; errors name the line.
+
+    Examples
+    --------
+    >>> import tempfile, shallow_cf as scf
+    >>> from pathlib import Path
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     path = Path(folder, "ratings.csv")
+    ...     _ = path.write_text("movieId,userId,rating\n10,007,5\n20,007,3.5\n10,7,4\n")
+    ...     ratings = scf.read_ratings(path)
+    >>> ratings.user_ids.tolist()
+    ['007', '7']
     """
     check_choice("duplicates", duplicates, DUPLICATES)
     text = _read_text(path)
@@ -132,7 +143,7 @@ def read_ratings(
 def read_titles(
     path: str | os.PathLike[str], *, item: str | None = None, title: str | None = None
 ) -> dict[int | str, str]:
-    """Read what the items are called, an item a line.
+    r"""Read what the items are called, an item a line.
 
     The forms are told apart by the first line: ``|`` between fields (MovieLens u.item: id,
     title, ..., no header); ``::`` (movies.dat, likewise); a header with the names of the
@@ -159,6 +170,16 @@ def read_titles(
     ValueError
         If a column is missing (listing those found), an id is missing or has two titles,
         or a line has too many fields; errors name the line.
+
+    Examples
+    --------
+    >>> import tempfile, shallow_cf as scf
+    >>> from pathlib import Path
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     path = Path(folder, "movies.csv")
+    ...     _ = path.write_text("movieId,title\n1,Toy Story (1995)\n110,Braveheart (1995)\n")
+    ...     scf.read_titles(path)
+    {1: 'Toy Story (1995)', 110: 'Braveheart (1995)'}
     """
     text = _read_text(path, "titles")
     columns = _find_columns(text, {"id": item, "title": title})
@@ -190,6 +211,15 @@ def find_titles(ratings_path: str | os.PathLike[str]) -> Path | None:
     """The file of titles beside a file of ratings, or None.
 
     That is MovieLens' movies.csv, movies.dat or u.item in the same folder, the first there is.
+
+    Examples
+    --------
+    >>> import tempfile, shallow_cf as scf
+    >>> from pathlib import Path
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     Path(folder, "movies.csv").touch()
+    ...     scf.find_titles(Path(folder, "ratings.csv")).name
+    'movies.csv'
     """
     ratings = Path(ratings_path)
     beside = [ratings.with_name(name) for name in _TITLE_FILES if name != ratings.name]
