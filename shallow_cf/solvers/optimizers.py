@@ -59,7 +59,16 @@ class Optimizer(Protocol):
 
 
 def start(rule: Optimizer, theta: FloatArray) -> Memory:
-    """The memory of a rule before its first step."""
+    """The memory of a rule before its first step.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> sorted(start(Adam(), np.ones(2)))
+    ['mean', 'mean_weight', 'squares', 'squares_weight']
+    >>> start(Adam(), np.ones(2))["mean"]
+    array([0., 0.])
+    """
     return {name: np.zeros_like(theta) for name in rule.arrays} | {
         name: np.zeros(()) for name in rule.numbers
     }
@@ -105,6 +114,16 @@ class Momentum:
     ----------
     momentum : float
         beta, from 0 (which is `SGD`) to less than 1.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> theta, g, memory = np.array([1.0]), np.array([2.0]), {"velocity": np.array([0.0])}
+    >>> for _ in range(2):
+    ...     theta, memory = Momentum(0.9).step(theta, g, memory, 0.1, None)
+    ...     print(memory["velocity"].round(2), theta.round(2))  # 0.9 * 2 + 2 = 3.8
+    [2.] [0.8]
+    [3.8] [0.42]
     """
 
     momentum: float = 0.9
@@ -142,6 +161,14 @@ class Nesterov:
     ----------
     momentum : float
         beta, from 0 to less than 1.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> theta, g, memory = np.array([1.0]), np.array([2.0]), {"velocity": np.array([0.0])}
+    >>> theta, memory = Nesterov(0.9).step(theta, g, memory, 0.1, None)
+    >>> theta.round(2)  # 1 - 0.1 * (2 + 0.9 * 2)
+    array([0.62])
     """
 
     momentum: float = 0.9
@@ -175,6 +202,16 @@ class Adagrad:
     ----------
     epsilon : float
         Keeps the first steps finite.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> theta, g, memory = np.ones(2), np.array([2.0, 0.02]), {"squares": np.zeros(2)}
+    >>> for _ in range(2):  # steps 0.1, then 0.1 / sqrt(2): how large g is plays no part
+    ...     theta, memory = Adagrad().step(theta, g, memory, 0.1, None)
+    ...     print(theta.round(2))
+    [0.9 0.9]
+    [0.83 0.83]
     """
 
     epsilon: float = 1e-10
@@ -207,6 +244,14 @@ class RMSprop:
         What is kept of the average in a step, from 0 to less than 1.
     epsilon : float
         Keeps steps finite.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> theta, memory = np.array([1.0]), {"squares": np.array([4.0])}
+    >>> theta, memory = RMSprop(beta2=0.75).step(theta, np.array([0.0]), memory, 0.1, None)
+    >>> memory["squares"]  # Adagrad's would still be 4
+    array([3.])
     """
 
     beta2: float = 0.99
@@ -247,6 +292,16 @@ class Adam:
         beta of the squares, from 0 to less than 1. 0.99 is fast.ai's, the paper has 0.999.
     epsilon : float
         Keeps steps finite. 1e-5 is fast.ai's, the paper has 1e-8.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> theta, g = np.ones(3), np.array([2.0, 0.02, 0.0])
+    >>> theta, memory = Adam().step(theta, g, start(Adam(), theta), 0.1, None)
+    >>> theta.round(2)  # the first step is eta, however small g is, but not 0
+    array([0.9, 0.9, 1. ])
+    >>> float(memory["mean"][0].round(2)), float(memory["mean_weight"].round(2))  # 0.2 / 0.1 = g
+    (0.2, 0.1)
     """
 
     momentum: float = 0.9
@@ -299,6 +354,14 @@ class AdamW(Adam):
     weight_decay : float
         Share of a parameter that is lost in a step of learning rate 1, >= 0. This is not
         `reg`, the weight of a penalty in the loss.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> theta, g = np.ones(3), np.array([2.0, 0.02, 0.0])
+    >>> rule = AdamW(weight_decay=0.1)
+    >>> rule.step(theta, g, start(rule, theta), 0.1, None)[0].round(2)  # 0.99, then Adam's step
+    array([0.89, 0.89, 0.99])
     """
 
     weight_decay: float = 0.01

@@ -22,7 +22,13 @@ from shallow_cf._checks import check_int, check_number, check_share
 
 
 class Setting(NamedTuple):
-    """What a schedule says about a step."""
+    """What a schedule says about a step.
+
+    Examples
+    --------
+    >>> Setting(0.5)
+    Setting(factor=0.5, momentum=None)
+    """
 
     factor: float  #: of the learning rate
     momentum: float | None = None  #: None: the optimiser's own
@@ -46,7 +52,13 @@ class Schedule(Protocol):
 
 @dataclass(frozen=True)
 class Constant:
-    """The same learning rate all the time (15a)."""
+    """The same learning rate all the time (15a).
+
+    Examples
+    --------
+    >>> [Constant().at(epoch, 4, 0.0).factor for epoch in range(4)]
+    [1.0, 1.0, 1.0, 1.0]
+    """
 
     def at(self, epoch: int, n_epochs: int, within: float) -> Setting:
         """See `Schedule`."""
@@ -59,6 +71,11 @@ class Linear:
 
     Large steps first, and in the end the noise of the batches dies out: the idea of Robbins
     and Monro (1951).
+
+    Examples
+    --------
+    >>> [Linear().at(epoch, 4, 0.0).factor for epoch in range(4)]
+    [1.0, 0.75, 0.5, 0.25]
     """
 
     def at(self, epoch: int, n_epochs: int, within: float) -> Setting:
@@ -77,6 +94,11 @@ class Step:
         first with the lower rate.
     factor : float
         More than 0, up to 1.
+
+    Examples
+    --------
+    >>> [Step((1, 3), 0.5).at(epoch, 4, 0.0).factor for epoch in range(4)]
+    [1.0, 0.5, 0.5, 0.25]
     """
 
     epochs: Sequence[int] = (10,)
@@ -99,6 +121,11 @@ class Cosine:
 
     Loshchilov and Hutter (2017), "SGDR: Stochastic Gradient Descent with Warm Restarts",
     without the restarts.
+
+    Examples
+    --------
+    >>> [round(Cosine().at(epoch, 4, 0.0).factor, 2) for epoch in range(4)]
+    [1.0, 0.85, 0.5, 0.15]
     """
 
     def at(self, epoch: int, n_epochs: int, within: float) -> Setting:
@@ -148,11 +175,24 @@ class OneCycle:
 
     @classmethod
     def v1(cls) -> OneCycle:
-        """The defaults of fastai 1: rises for 30% and ends at 1/250,000."""
+        """The defaults of fastai 1: rises for 30% and ends at 1/250,000.
+
+        Examples
+        --------
+        >>> OneCycle.v1()
+        OneCycle(warmup=0.3, div=25.0, div_final=250000.0, momentum=(0.95, 0.85, 0.95))
+        """
         return cls(warmup=0.3, div_final=25e4)
 
     def at(self, epoch: int, n_epochs: int, within: float) -> Setting:
-        """See `Schedule`."""
+        """See `Schedule`.
+
+        Examples
+        --------
+        >>> setting = OneCycle().at(epoch=1, n_epochs=4, within=0.0)  # the highest
+        >>> float(setting.factor), setting.momentum
+        (1.0, 0.85)
+        """
         tau = (epoch + within) / n_epochs
         first, highest, last = self.momentum
         if tau < self.warmup:
