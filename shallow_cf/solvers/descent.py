@@ -42,6 +42,17 @@ class DivergenceError(ValueError):
         The epoch, counted from 1, in which it happened.
     learning_rate : float
         That of the settings.
+
+    Examples
+    --------
+    >>> import shallow_cf as scf
+    >>> options = scf.SGDOptions(learning_rate=4)
+    >>> model = scf.MatrixFactorization(solver_options=options, random_state=0)
+    >>> try:
+    ...     model.fit(scf.load_crosstab())
+    ... except scf.DivergenceError as error:
+    ...     print(f"epoch {error.epoch}: not with {error.learning_rate}")
+    epoch 1: not with 4
     """
 
     def __init__(self, epoch: int, learning_rate: float) -> None:

@@ -70,6 +70,17 @@ class LearningRates:
         (stars**2) of the same ratings in all rows. Plot it with a logarithmic first axis.
     suggestion : float
         A tenth of the rate with the lowest loss; NaN where none was below that of the start.
+
+    Examples
+    --------
+    >>> import shallow_cf as scf
+    >>> model = scf.MatrixFactorization(random_state=0)
+    >>> rates = model.lr_find(scf.load_crosstab())
+    >>> rates.table.columns.tolist()
+    ['learning_rate', 'loss']
+    >>> lowest = rates.table.loc[rates.table["loss"].idxmin(), "learning_rate"]
+    >>> float(round(lowest / rates.suggestion, 6))
+    10.0
     """
 
     table: pd.DataFrame

@@ -35,6 +35,11 @@ class MultistartOptions:
     random_seed : int
         Of the starts; 0 takes the `random_state` given to the solver, and fresh numbers
         each time if there is none, as in Excel.
+
+    Examples
+    --------
+    >>> MultistartOptions(multistart=True, population_size=20, random_seed=1)
+    MultistartOptions(multistart=True, population_size=20, random_seed=1)
     """
 
     multistart: bool = False
@@ -126,7 +131,14 @@ class Constraint:
 
     @property
     def label(self) -> str:
-        """What the cells are, in a word."""
+        """What the cells are, in a word.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> Constraint("user_norms", "<=", 1).label, Constraint(np.ones((2, 150)), "=", 1).label
+        ('user_norms', 'matrix of 2 rows')
+        """
         if isinstance(self.cells, str):
             return self.cells
         if isinstance(self.cells, np.ndarray):
@@ -135,7 +147,15 @@ class Constraint:
 
     @property
     def is_bound(self) -> bool:
-        """Whether the cells are variables."""
+        """Whether the cells are variables.
+
+        Examples
+        --------
+        >>> Constraint("user_factors", ">=", 0).is_bound
+        True
+        >>> Constraint("predictions", "<=", 5).is_bound
+        False
+        """
         return isinstance(self.cells, str) and self.cells in BLOCKS
 
 
@@ -185,6 +205,18 @@ class SolverOptions(MultistartOptions):
     ------
     TypeError, ValueError
         If a setting is out of its range.
+
+    Examples
+    --------
+    >>> import shallow_cf as scf
+    >>> options = scf.SolverOptions(
+    ...     derivatives="analytic", iterations=5,
+    ...     constraints=[scf.Constraint("user_factors", ">=", 0)])
+    >>> model = scf.MatrixFactorization(solver="grg", solver_options=options, random_state=0)
+    >>> bool(model.fit(scf.load_crosstab()).parameters_.user_factors.min() >= 0)
+    True
+    >>> model.result_.message
+    'Stop chosen when the maximum iteration limit was reached.'
     """
 
     to: str = "min"
@@ -224,6 +256,14 @@ def variable_bounds(options: SolverOptions, like: Parameters) -> tuple[FloatArra
     ------
     ValueError
         If a constraint is on biases that are not there, or its values are of another shape.
+
+    Examples
+    --------
+    >>> import shallow_cf as scf
+    >>> limit = Constraint("user_factors", "<=", 2)
+    >>> options = SolverOptions(constraints=[limit], non_negative=True)
+    >>> variable_bounds(options, scf.Parameters([[1]], [[1]]))
+    (array([0., 0.]), array([ 2., inf]))
     """
     lower, upper = np.full(like.n_params, -np.inf), np.full(like.n_params, np.inf)
     lows, highs = like.unpack(lower), like.unpack(upper)  # views: filled block by block
@@ -247,6 +287,13 @@ def draw_start(rng: np.random.Generator, lower: FloatArray, upper: FloatArray) -
     """Random numbers between the bounds, (n_params,); where one is missing 1 from the other.
 
     Without bounds that is uniform(0, 1), as the lesson's ``=RAND()``.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> drawn = draw_start(np.random.default_rng(0), np.array([0.0, 4.0]), np.array([0.1, np.inf]))
+    >>> bool(0 <= drawn[0] <= 0.1), bool(4 <= drawn[1] <= 5)
+    (True, True)
     """
     low = np.where(np.isfinite(lower), lower, np.where(np.isfinite(upper), upper - 1, 0.0))
     high = np.where(np.isfinite(upper), upper, low + 1)
@@ -254,7 +301,13 @@ def draw_start(rng: np.random.Generator, lower: FloatArray, upper: FloatArray) -
 
 
 def fitted(constraint: Constraint, shape: tuple[int, ...]) -> FloatArray:
-    """The value for each of the cells; ValueError where it is of another shape."""
+    """The value for each of the cells; ValueError where it is of another shape.
+
+    Examples
+    --------
+    >>> fitted(Constraint("user_bias", "<=", 1), (3,))
+    array([1., 1., 1.])
+    """
     try:
         return np.broadcast_to(constraint.value, shape)
     except ValueError:
@@ -281,6 +334,14 @@ def select_constraints(
     ValueError
         If a constraint is on parameters as a whole (a function, a matrix), or holds a value
         for each of the ratings.
+
+    Examples
+    --------
+    >>> import numpy as np, shallow_cf as scf
+    >>> limits = [Constraint("user_bias", "<=", np.array([1.0, 2.0, 3.0]))]
+    >>> like = scf.Parameters.random(3, 2, bias=True)
+    >>> select_constraints(limits, like, np.array([2, 0]), np.array([0, 1]))[0].value
+    array([3., 1.])
     """
     every = (np.arange(like.n_users), np.arange(like.n_items))
     if np.array_equal(user_idx, every[0]) and np.array_equal(item_idx, every[1]):
@@ -312,7 +373,13 @@ def select_constraints(
 
 
 def as_json(options: Any) -> dict[str, Any]:
-    """A solver's settings in JSON's types; constraints on functions are left out."""
+    """A solver's settings in JSON's types; constraints on functions are left out.
+
+    Examples
+    --------
+    >>> as_json(MultistartOptions(multistart=True))
+    {'multistart': True, 'population_size': 100, 'random_seed': 0}
+    """
     settings = {field.name: getattr(options, field.name) for field in fields(options)}
     if "constraints" in settings:
         settings["constraints"] = [
@@ -331,13 +398,29 @@ def as_json(options: Any) -> dict[str, Any]:
 
 
 def from_json(kind: type[Any], settings: dict[str, Any]) -> Any:
-    """The settings that `as_json` took apart."""
+    """The settings that `as_json` took apart.
+
+    Examples
+    --------
+    >>> options = SolverOptions(constraints=[Constraint("predictions", "<=", 5)])
+    >>> from_json(SolverOptions, as_json(options)) == options
+    True
+    """
     constraints = [Constraint(**c) for c in settings.get("constraints", [])]
     return kind(**settings | ({"constraints": constraints} if constraints else {}))
 
 
 def check_limits(iterations: int | None, max_time: float | None) -> None:
-    """Refuse limits of a run that are no limits."""
+    """Refuse limits of a run that are no limits.
+
+    Examples
+    --------
+    >>> check_limits(iterations=100, max_time=None)
+    >>> check_limits(iterations=0, max_time=None)
+    Traceback (most recent call last):
+        ...
+    ValueError: `iterations` must be >= 1, got 0
+    """
     if iterations is not None:
         check_int("iterations", iterations, 1)
     if max_time is not None:

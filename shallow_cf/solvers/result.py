@@ -62,6 +62,15 @@ class SolverResult:
         constraints account for; None where the solver did not find it.
     row : int
         Row of the trace that `parameters` belong to: the last, or the best with patience.
+
+    Examples
+    --------
+    >>> import shallow_cf as scf
+    >>> options = scf.SGDOptions(n_epochs=20)
+    >>> model = scf.MatrixFactorization(solver_options=options, random_state=0)
+    >>> result = model.fit(scf.load_crosstab()).result_
+    >>> result.message, result.iterations, result.rmse_after < result.rmse_before
+    ('Ran 20 epochs.', 20, True)
     """
 
     parameters: Parameters
@@ -92,7 +101,17 @@ class SolverResult:
 
 
 def check_start(ratings: Ratings, parameters: Parameters) -> None:
-    """Refuse parameters that do not fit the ratings or are not finite."""
+    """Refuse parameters that do not fit the ratings or are not finite.
+
+    Examples
+    --------
+    >>> import shallow_cf as scf
+    >>> start = scf.Parameters([[1], [float("nan")]], [[2], [3]])
+    >>> check_start(scf.Ratings.from_arrays([["ann", 1], ["bob", 2]], [5, 4]), start)
+    Traceback (most recent call last):
+        ...
+    ValueError: the parameters to start from must be finite, got NaN or infinity
+    """
     check_fit(ratings, parameters)
     if not parameters.is_finite():
         raise ValueError("the parameters to start from must be finite, got NaN or infinity")

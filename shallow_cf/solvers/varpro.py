@@ -114,6 +114,14 @@ class VarproOptions(MultistartOptions):
     ------
     TypeError, ValueError
         If a setting is out of its range.
+
+    Examples
+    --------
+    >>> import shallow_cf as scf
+    >>> options = scf.VarproOptions(iterations=50)
+    >>> model = scf.MatrixFactorization(solver="varpro", solver_options=options, random_state=0)
+    >>> round(model.fit(scf.load_crosstab()).result_.rmse_after, 4)
+    0.3929
     """
 
     reg: float = 0.0
