@@ -134,12 +134,24 @@ class SGDOptions:
 
     @property
     def rule(self) -> Optimizer:
-        """The optimiser, never a name."""
+        """The optimiser, never a name.
+
+        Examples
+        --------
+        >>> SGDOptions(optimizer="momentum").rule
+        Momentum(momentum=0.9)
+        """
         return cast(Optimizer, self.optimizer)
 
     @property
     def pace(self) -> Schedule:
-        """The schedule, never a name."""
+        """The schedule, never a name.
+
+        Examples
+        --------
+        >>> SGDOptions(schedule="cosine").pace
+        Cosine()
+        """
         return cast(Schedule, self.schedule)
 
 
@@ -186,6 +198,17 @@ class Progress:
 
     `descend` puts new objects into its fields and leaves the old ones as they are, so that a
     shallow copy (``dataclasses.replace(progress)``) is a snapshot.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from shallow_cf import Parameters, load_crosstab
+    >>> from shallow_cf.solvers.sgd import Factorization
+    >>> form, rng = Parameters.random(15, 15, 5, random_state=0), np.random.default_rng(0)
+    >>> problem, options = Factorization(load_crosstab(), form), SGDOptions(n_epochs=3)
+    >>> progress = begin(problem, form.pack(), options, rng)
+    >>> descend(problem, options, progress, rng, largest_rating=5.0), progress.epoch
+    ('Ran 3 epochs.', 3)
     """
 
     theta: FloatArray
@@ -214,6 +237,16 @@ def begin(
     ------
     ValueError
         If the error of `theta` overflows, or patience is asked for without validation ratings.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from shallow_cf import Parameters, load_crosstab
+    >>> from shallow_cf.solvers.sgd import Factorization
+    >>> form = Parameters.random(15, 15, 5, random_state=0)
+    >>> problem = Factorization(load_crosstab(), form)
+    >>> begin(problem, form.pack(), SGDOptions(), np.random.default_rng(0)).epoch
+    0
     """
     with np.errstate(over="ignore", invalid="ignore"):
         row: TraceRow = {
@@ -268,6 +301,19 @@ def descend(
     ------
     DivergenceError
         If the error grows beyond all bounds.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from shallow_cf import Parameters, load_crosstab
+    >>> from shallow_cf.solvers.sgd import Factorization
+    >>> form, rng = Parameters.random(15, 15, 5, random_state=0), np.random.default_rng(0)
+    >>> problem, options = Factorization(load_crosstab(), form), SGDOptions(n_epochs=100)
+    >>> progress = begin(problem, form.pack(), options, rng)
+    >>> descend(
+    ...     problem, options, progress, rng,
+    ...     largest_rating=5.0, callback=lambda row: row["epoch"] == 3)
+    "Stopped at the user's request after 3 epochs."
     """
     rng.bit_generator.state = progress.rng_state
     started = time.perf_counter() - progress.trace[-1]["seconds"]
@@ -350,7 +396,19 @@ def _epoch(
 def batch_gradient(
     problem: Descendable, options: SGDOptions, theta: FloatArray, batch: IntArray
 ) -> FloatArray:
-    """Gradient of the loss of a batch, penalty included."""
+    """Gradient of the loss of a batch, penalty included.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from shallow_cf import Parameters, Ratings
+    >>> from shallow_cf.solvers.sgd import Factorization
+    >>> form = Parameters([[1], [2]], [[2], [1]])
+    >>> ratings = Ratings.from_arrays([["ann", 1], ["ann", 2], ["bob", 1]], [4, 3, 5])
+    >>> problem, theta, batch = Factorization(ratings, form), form.pack(), np.array([0, 1])
+    >>> batch_gradient(problem, SGDOptions(loss="half_sse"), theta, batch)  # ann's two ratings
+    array([-6.,  0., -2., -2.])
+    """
     g = problem.gradient(theta, batch)
     scale, reg = 1.0, len(batch) / problem.n_ratings * options.reg  # (16a)
     if options.loss == "mse":
@@ -374,6 +432,14 @@ def apply(
 
     The rules work entry by entry, so pieces give the same numbers; the single numbers in the
     memory are those of the step before for every piece.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> theta, g = np.array([1.0, 1.0]), np.array([2.0, -1.0])
+    >>> apply(SGD(), theta, g, {}, 0.1, None)
+    >>> theta.round(2)
+    array([0.8, 1.1])
     """
     numbers = {name: memory[name] for name in rule.numbers}
     for first in range(0, len(theta), _PIECE):

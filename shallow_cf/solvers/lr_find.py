@@ -158,6 +158,15 @@ def sweep(
     """`lr_find` for anything that can be trained, from `theta`, which is left as it is.
 
     Where `problem` is no `Measurable`, the error is measured on all its ratings by ``rmse``.
+
+    Examples
+    --------
+    >>> import shallow_cf as scf
+    >>> start_at = scf.Parameters.random(15, 15, 5, random_state=0)
+    >>> problem = Factorization(scf.load_crosstab(), start_at)
+    >>> rates = sweep(problem, start_at.pack(), SGDOptions(), n_steps=20, random_state=0)
+    >>> rates.table["learning_rate"].head(3).round(9).tolist()  # the same factor each time
+    [1e-07, 2.64e-07, 6.95e-07]
     """
     lowest = check_number("lowest", lowest, 0.0, above=True)
     highest = check_number("highest", highest, lowest, above=True)

@@ -86,12 +86,30 @@ class SolverResult:
 
     @property
     def rmse_before(self) -> float:
-        """The objective, RMSE, at the start, stars."""
+        """The objective, RMSE, at the start, stars.
+
+        Examples
+        --------
+        >>> import shallow_cf as scf
+        >>> ratings, options = scf.load_crosstab(), scf.SGDOptions(n_epochs=20)
+        >>> model = scf.MatrixFactorization(solver_options=options, random_state=0).fit(ratings)
+        >>> model.result_.rmse_before == model.result_.trace[0]["train_rmse"]
+        True
+        """
         return self.trace[0]["train_rmse"]
 
     @property
     def rmse_after(self) -> float:
-        """The objective, RMSE, of what was found, stars."""
+        """The objective, RMSE, of what was found, stars.
+
+        Examples
+        --------
+        >>> import shallow_cf as scf
+        >>> ratings, options = scf.load_crosstab(), scf.SGDOptions(n_epochs=20)
+        >>> model = scf.MatrixFactorization(solver_options=options, random_state=0).fit(ratings)
+        >>> abs(model.result_.rmse_after - model.rmse(ratings)) < 1e-9
+        True
+        """
         return self.trace[self.row]["train_rmse"]
 
     @property

@@ -173,6 +173,14 @@ def solve(
     ValueError
         If the parameters do not fit the ratings or are not finite, or the table is too
         large for a matrix of second derivatives.
+
+    Examples
+    --------
+    >>> from shallow_cf import Parameters, load_crosstab
+    >>> from shallow_cf.solvers import varpro
+    >>> result = varpro.solve(load_crosstab(), Parameters.random(15, 15, 5, random_state=0))
+    >>> round(result.rmse_after, 4), result.message[:25]
+    (0.3929, 'Solver found a solution. ')
     """
     options = options or VarproOptions()
     check_start(ratings, parameters)
@@ -215,7 +223,16 @@ def solve(
 
 
 class Cells(NamedTuple):
-    """The table with a row an item, (n_items, n_users), and what was asked of it."""
+    """The table with a row an item, (n_items, n_users), and what was asked of it.
+
+    Examples
+    --------
+    >>> from shallow_cf import Parameters, Ratings
+    >>> ratings = Ratings.from_arrays([["ann", 1], ["ann", 2], ["bob", 1]], [4, 3, 5])
+    >>> cells = Cells.of(ratings, Parameters.random(2, 2, 1))
+    >>> cells.rating.tolist(), cells.rated.tolist()
+    ([[4.0, 5.0], [3.0, 0.0]], [[1.0, 1.0], [1.0, 0.0]])
+    """
 
     rated: FloatArray
     rating: FloatArray
@@ -230,6 +247,13 @@ class Cells(NamedTuple):
         ------
         ValueError
             If the second derivatives would take too much memory.
+
+        Examples
+        --------
+        >>> from shallow_cf import Parameters, load_crosstab
+        >>> cells = Cells.of(load_crosstab(), Parameters.random(15, 15))
+        >>> int(cells.rated.sum()), cells.has_bias
+        (206, False)
         """
         searched = like.n_users * (like.n_factors + like.has_bias)
         if max(like.n_items * like.n_users**2, searched**2) > _MAX_NUMBERS:
@@ -265,6 +289,18 @@ class Projection:
         The items' numbers (8).
     e : (n_items, n_users) array
         Residuals (2), 0 where nothing is rated, stars.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from shallow_cf import Parameters, Ratings
+    >>> ratings = Ratings.from_arrays([["ann", 1], ["bob", 1]], [4, 2])
+    >>> N = np.array([[1.0], [1.0]])
+    >>> here = Projection(Cells.of(ratings, Parameters(N, [[0]])), N, reg=0.0)
+    >>> here.v.round(6).tolist(), here.e.round(6).tolist(), round(here.phi, 6)  # the mean is best
+    ([[3.0]], [[-1.0, 1.0]], 1.0)
+    >>> here.gradient().round(6).tolist()
+    [[-3.0], [3.0]]
     """
 
     def __init__(self, cells: Cells, N: FloatArray, reg: float) -> None:
@@ -292,7 +328,18 @@ class Projection:
             self.c[:, -1] = 1.0
 
     def gradient(self) -> FloatArray:
-        """The gradient of phi, of N's shape. Equation (10)."""
+        """The gradient of phi, of N's shape. Equation (10).
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from shallow_cf import Parameters, Ratings
+        >>> ratings = Ratings.from_arrays([["ann", 1], ["bob", 1]], [4, 2])
+        >>> N = np.array([[1.0], [1.0]])
+        >>> cells = Cells.of(ratings, Parameters(N, [[0]]))
+        >>> Projection(cells, N, reg=0.0).gradient().round(6).tolist()  # e = (-1, 1) times v = 3
+        [[-3.0], [3.0]]
+        """
         gradient: FloatArray = self.e.T @ self.c + self.reg * self.N  # (10)
         return gradient
 
@@ -302,6 +349,16 @@ class Projection:
         Parameters
         ----------
         kind : {"exact", "gauss_newton"}
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from shallow_cf import Parameters, Ratings
+        >>> ratings = Ratings.from_arrays([["ann", 1], ["bob", 1]], [4, 2])
+        >>> N = np.array([[1.0], [1.0]])
+        >>> cells = Cells.of(ratings, Parameters(N, [[0]]))
+        >>> Projection(cells, N, reg=0.0).hessian().round(6).tolist()
+        [[7.0, -4.0], [-4.0, 1.0]]
         """
         self.cells.counts["gradient"] += 1
         n_items, n_users = self.e.shape
@@ -336,14 +393,32 @@ class Projection:
         return H
 
     def parameters(self) -> Parameters:
-        """N and v as parameters."""
+        """N and v as parameters.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from shallow_cf import Parameters, Ratings
+        >>> ratings = Ratings.from_arrays([["ann", 1], ["bob", 1]], [4, 2])
+        >>> N = np.array([[1.0], [1.0]])
+        >>> cells = Cells.of(ratings, Parameters(N, [[0]]))
+        >>> Projection(cells, N, reg=0.0).parameters().item_factors.round(6).tolist()
+        [[3.0]]
+        """
         if not self.cells.has_bias:
             return Parameters(self.N, self.v)
         return Parameters(self.N[:, :-1], self.v[:, :-1], self.N[:, -1], self.v[:, -1])
 
 
 def searched(parameters: Parameters) -> FloatArray:
-    """N, (n_users, n_factors), or (n_users, n_factors + 1) with biases: P and b_u."""
+    """N, (n_users, n_factors), or (n_users, n_factors + 1) with biases: P and b_u.
+
+    Examples
+    --------
+    >>> from shallow_cf import Parameters
+    >>> searched(Parameters([[1, 2], [3, 4]], [[5, 6]], [7, 8], [9])).tolist()
+    [[1.0, 2.0, 7.0], [3.0, 4.0, 8.0]]
+    """
     if parameters.user_bias is None:
         return parameters.user_factors.copy()
     return np.column_stack((parameters.user_factors, parameters.user_bias))
@@ -458,6 +533,18 @@ def balanced(parameters: Parameters) -> Parameters:
     P and Q are U sqrt(S) and V sqrt(S) of the singular value decomposition U S V' of their
     product. With biases the factors are centred first: what they say of all users or all
     items alike goes to the biases.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from shallow_cf import Parameters
+    >>> before = Parameters.random(15, 15, 5, random_state=0)
+    >>> after = balanced(before)
+    >>> np.allclose(after.predict_all(), before.predict_all())
+    True
+    >>> gram = after.user_factors.T @ after.user_factors
+    >>> np.allclose(gram, np.diag(np.diag(gram)))
+    True
     """
     P, Q = parameters.user_factors, parameters.item_factors
     biases: tuple[FloatArray, ...] = ()
