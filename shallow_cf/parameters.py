@@ -256,7 +256,16 @@ class Parameters(Packable):
 
     @property
     def biases(self) -> tuple[FloatArray, FloatArray] | None:
-        """b_u and b_i, or None without biases."""
+        """b_u and b_i, or None without biases.
+
+        Examples
+        --------
+        >>> import shallow_cf as scf
+        >>> scf.Parameters([[1]], [[2]], [0.5], [0.25]).biases
+        (array([0.5]), array([0.25]))
+        >>> scf.Parameters([[1]], [[2]]).biases is None
+        True
+        """
         if self.user_bias is None or self.item_bias is None:
             return None
         return self.user_bias, self.item_bias

@@ -368,7 +368,21 @@ def _advance(
 
 
 def found(progress: Progress, options: SGDOptions) -> FloatArray:
-    """The parameters to take: the last epoch's or, with patience, the best's."""
+    """The parameters to take: the last epoch's or, with patience, the best's.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from shallow_cf import Parameters, load_crosstab
+    >>> from shallow_cf.solvers.sgd import Factorization
+    >>> form = Parameters.random(15, 15, 5, random_state=0)
+    >>> problem = Factorization(load_crosstab(), form)
+    >>> progress = begin(problem, form.pack(), SGDOptions(), np.random.default_rng(0))
+    >>> found(progress, SGDOptions()) is progress.theta
+    True
+    >>> found(progress, SGDOptions(patience=5)) is progress.best_theta
+    True
+    """
     return progress.theta if options.patience is None else progress.best_theta
 
 

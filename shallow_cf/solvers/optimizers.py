@@ -55,6 +55,14 @@ class Optimizer(Protocol):
             Learning rate.
         momentum : float or None
             beta of this step, where a schedule varies it; None for the rule's own.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> rule, theta = Momentum(0.9), np.array([1.0])
+        >>> theta, memory = rule.step(theta, np.array([2.0]), start(rule, theta), 0.1, None)
+        >>> theta, memory["velocity"]
+        (array([0.8]), array([2.]))
         """
 
 

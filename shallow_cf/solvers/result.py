@@ -114,7 +114,16 @@ class SolverResult:
 
     @property
     def iterations(self) -> int:
-        """How many epochs or iterations were made."""
+        """How many epochs or iterations were made.
+
+        Examples
+        --------
+        >>> import shallow_cf as scf
+        >>> options = scf.SGDOptions(n_epochs=20)
+        >>> model = scf.MatrixFactorization(solver_options=options, random_state=0)
+        >>> model.fit(scf.load_crosstab()).result_.iterations
+        20
+        """
         return len(self.trace) - 1
 
 

@@ -47,6 +47,11 @@ class Schedule(Protocol):
         n_epochs : int
         within : float
             Share of the epoch that is done, from 0 to less than 1.
+
+        Examples
+        --------
+        >>> Linear().at(epoch=3, n_epochs=4, within=0.5)
+        Setting(factor=0.25, momentum=None)
         """
 
 
