@@ -319,11 +319,13 @@ def descend(
     started = time.perf_counter() - progress.trace[-1]["seconds"]
     # No useful run ends a million times worse than both its start and the ratings' size.
     bound = 1e6 * max(progress.trace[0]["train_rmse"], largest_rating)
-    message = f"Ran {options.n_epochs} {'epoch' if options.n_epochs == 1 else 'epochs'}."
+    message = f"Ran {_epochs(options.n_epochs)}."
     try:
         for epoch in range(progress.epoch, options.n_epochs):
             if options.patience is not None and epoch - progress.best_epoch >= options.patience:
-                message = f"Stopped early: no better validation RMSE in {options.patience} epochs."
+                message = (
+                    f"Stopped early: no better validation RMSE in {_epochs(options.patience)}."
+                )
                 break
             theta, memory, eta = _epoch(problem, options, progress, epoch, rng)
             with np.errstate(over="ignore", invalid="ignore"):
@@ -341,11 +343,15 @@ def descend(
             if keep is not None:
                 keep(progress)
             if callback is not None and callback(row):
-                message = f"Stopped at the user's request after {epoch + 1} epochs."
+                message = f"Stopped at the user's request after {_epochs(epoch + 1)}."
                 break
     except KeyboardInterrupt:
-        message = f"Interrupted after {progress.epoch} epochs."
+        message = f"Interrupted after {_epochs(progress.epoch)}."
     return message
+
+
+def _epochs(n: int) -> str:
+    return f"{n} epoch" if n == 1 else f"{n} epochs"
 
 
 def _advance(
