@@ -167,7 +167,15 @@ class MatrixFactorization(Using):
     # --- settings, as scikit-learn's tools handle them ----------------------------------
 
     def get_params(self, deep: bool = True) -> dict[str, Any]:
-        """The settings by name; `deep` adds the solver's, as ``solver_options__reg``."""
+        """The settings by name; `deep` adds the solver's, as ``solver_options__reg``.
+
+        Examples
+        --------
+        >>> import shallow_cf as scf
+        >>> model = scf.MatrixFactorization(2, solver_options=scf.SGDOptions(reg=0.1))
+        >>> model.get_params()["n_factors"], model.get_params()["solver_options__reg"]
+        (2, 0.1)
+        """
         settings = {name: getattr(self, name) for name in _SETTINGS}
         if deep:
             options = self.solver_options
@@ -191,6 +199,13 @@ class MatrixFactorization(Using):
         ------
         TypeError, ValueError
             If there is no such setting or it is out of its range; nothing is changed then.
+
+        Examples
+        --------
+        >>> import shallow_cf as scf
+        >>> model = scf.MatrixFactorization(5).set_params(n_factors=2, solver_options__reg=0.1)
+        >>> model.n_factors, model.solver_options.reg
+        (2, 0.1)
         """
         own = self.get_params(deep=False)
         nested = {name: settings.pop(name) for name in list(settings) if "__" in name}
@@ -267,6 +282,21 @@ class MatrixFactorization(Using):
         -----
         RuntimeWarning
             If Solver ended without a solution; ``result_`` says why.
+
+        Examples
+        --------
+        With some ratings kept back, to see what the model is worth on those it did not learn:
+
+        >>> import shallow_cf as scf
+        >>> train, valid = scf.split(scf.load_crosstab(), random_state=0)
+        >>> options = scf.SGDOptions(n_epochs=3)
+        >>> model = scf.MatrixFactorization(2, bias=True, solver_options=options, random_state=0)
+        >>> model.fit(train, valid=valid).history_[["epoch", "train_rmse", "valid_rmse"]].round(2)
+           epoch  train_rmse  valid_rmse
+        0      0        2.60        2.50
+        1      1        0.86        0.91
+        2      2        0.82        0.87
+        3      3        0.81        0.88
         """
         ratings = as_ratings(ratings, y)
         rng = np.random.default_rng(self.random_state)
@@ -302,6 +332,18 @@ class MatrixFactorization(Using):
         MatrixFactorization
             This object. ``ratings_`` has the earlier ratings too; where a pair was rated
             again, the new stars.
+
+        Examples
+        --------
+        >>> import shallow_cf as scf
+        >>> ratings = scf.load_crosstab()
+        >>> model = scf.MatrixFactorization(solver="varpro", random_state=0).fit(ratings)
+        >>> newer = scf.Ratings.from_arrays([[294, 260], [999, 260], [999, 527]], [3, 5, 4])
+        >>> model = model.partial_fit(newer)  # user 999 is new
+        >>> model.ratings_
+        Ratings(16 users x 15 items, 208 ratings)
+        >>> model.user_ids_[-1]
+        np.int64(999)
         """
         if not hasattr(self, "parameters_"):
             return self.fit(ratings, y, valid=valid, callback=callback)
@@ -357,6 +399,22 @@ class MatrixFactorization(Using):
         ------
         ValueError
             If the file is no checkpoint, or was made with other ratings.
+
+        Examples
+        --------
+        >>> import tempfile
+        >>> from pathlib import Path
+        >>> import shallow_cf as scf
+        >>> ratings = scf.load_crosstab()
+        >>> model = scf.MatrixFactorization(solver_options=scf.SGDOptions(9), random_state=0)
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     file = Path(folder) / "run.npz"
+        ...     model = model.fit(ratings, checkpoint=file, callback=lambda row: row["epoch"] == 4)
+        ...     resumed = scf.MatrixFactorization.resume(file, ratings)
+        >>> model.result_.iterations, resumed.result_.iterations
+        (4, 9)
+        >>> resumed.parameters_.equals(model.fit(ratings).parameters_)
+        True
         """
         ratings = as_ratings(ratings, y)
         model, settings, arrays = cls._read(checkpoint)
@@ -536,6 +594,19 @@ class MatrixFactorization(Using):
         ------
         ValueError
             If an id was not in the ratings the model was fitted on and `unknown` is "error".
+
+        Examples
+        --------
+        >>> import shallow_cf as scf
+        >>> ratings = scf.Ratings.from_arrays([["ann", "Alien"], ["ann", "Babe"]], [5, 3])
+        >>> theta = scf.Parameters([[2.0]], [[2.5], [1.5]])
+        >>> model = scf.MatrixFactorization.from_parameters(ratings, theta)
+        >>> model.predict("ann", ["Alien", "Babe"])
+        array([5., 3.])
+        >>> model.set_params(unknown="mean").predict("ann", ["Alien", "Casablanca"])
+        array([5., 4.])
+        >>> model.set_params(unknown="nan").predict("ann", ["Alien", "Casablanca"])
+        array([ 5., nan])
         """
         parameters = self._fitted()
         if item_ids is None:
@@ -565,6 +636,14 @@ class MatrixFactorization(Using):
         ----------
         ratings, y
             As in `fit`.
+
+        Examples
+        --------
+        >>> import shallow_cf as scf
+        >>> ratings = scf.Ratings.from_arrays([["ann", "Alien"], ["ann", "Babe"]], [5, 3])
+        >>> theta = scf.Parameters([[2.0]], [[2.5], [2.0]])  # predicts 5 and 4 stars
+        >>> scf.MatrixFactorization.from_parameters(ratings, theta).score(ratings)
+        0.5
         """
         ratings = as_ratings(ratings, y)
         e = self._errors(ratings)
@@ -576,7 +655,16 @@ class MatrixFactorization(Using):
         return self.predict(*ids) - ratings.rating
 
     def rmse(self, ratings: Ratings) -> float:
-        """Root mean squared error over the given ratings, stars."""
+        """Root mean squared error over the given ratings, stars.
+
+        Examples
+        --------
+        >>> import shallow_cf as scf
+        >>> ratings = scf.Ratings.from_arrays([["ann", "Alien"], ["ann", "Babe"]], [5, 3])
+        >>> theta = scf.Parameters([[2.0]], [[2.0], [2.0]])  # predicts 4 stars twice
+        >>> scf.MatrixFactorization.from_parameters(ratings, theta).rmse(ratings)
+        1.0
+        """
         check_ratings(ratings)
         e = self._errors(ratings)
         return float(np.sqrt(e @ e / ratings.n_ratings))
@@ -588,6 +676,16 @@ class MatrixFactorization(Using):
         ------
         ValueError
             If an id was not in the ratings the model was fitted on.
+
+        Examples
+        --------
+        >>> import shallow_cf as scf
+        >>> ratings = scf.Ratings.from_arrays([["ann", "Alien"], ["bob", "Babe"]], [5, 3])
+        >>> theta = scf.Parameters([[2.0], [1.0]], [[2.5], [3.0]])
+        >>> model = scf.MatrixFactorization.from_parameters(ratings, theta)
+        >>> part = model.parameters_for(scf.Ratings.from_arrays([["bob", "Alien"]], [2]))
+        >>> part.user_factors, part.item_factors
+        (array([[1.]]), array([[2.5]]))
         """
         return self._fitted().select(*self._places(ratings))
 
@@ -599,6 +697,19 @@ class MatrixFactorization(Using):
         ValueError
             If an id was not in the ratings the model was fitted on, or a constraint cannot
             be told for some of the users and items only.
+
+        Examples
+        --------
+        >>> import shallow_cf as scf
+        >>> ratings = scf.Ratings.from_arrays([["ann", "Alien"], ["bob", "Alien"]], [5, 3])
+        >>> limit = scf.Constraint("user_bias", "<=", [1.0, 0.5])
+        >>> options = scf.SolverOptions(constraints=[limit], iterations=1)
+        >>> model = scf.MatrixFactorization(
+        ...     1, bias=True, solver="grg", solver_options=options, random_state=0
+        ... ).fit(ratings)
+        >>> bobs = scf.Ratings.from_arrays([["bob", "Alien"]], [3])
+        >>> model.solver_options_for(bobs).constraints[0].value
+        array([0.5])
         """
         options = self.solver_options
         if not isinstance(options, SolverOptions):
@@ -628,6 +739,15 @@ class MatrixFactorization(Using):
         ------
         ValueError
             If they do not fit together.
+
+        Examples
+        --------
+        >>> import shallow_cf as scf
+        >>> ratings = scf.Ratings.from_arrays([["ann", "Alien"], ["bob", "Babe"]], [5, 3])
+        >>> theta = scf.Parameters([[2.0, 1.0], [1.0, 1.0]], [[2.0, 1.0], [1.0, 2.0]])
+        >>> model = scf.MatrixFactorization.from_parameters(ratings, theta)
+        >>> float(model.predict("ann", "Babe"))  # 2 * 1 + 1 * 2
+        4.0
         """
         objective.check_fit(ratings, parameters)
         model = cls(
@@ -658,6 +778,21 @@ class MatrixFactorization(Using):
         ratings : bool
             Whether to store what the model was fitted on, of which a loaded model needs
             to know which items a user has seen. Predicting does without.
+
+        Examples
+        --------
+        A model without its ratings predicts the same, but does not tell who rated what:
+
+        >>> import tempfile
+        >>> from pathlib import Path
+        >>> import shallow_cf as scf
+        >>> ratings = scf.load_crosstab()
+        >>> model = scf.MatrixFactorization(solver="varpro", random_state=0).fit(ratings)
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     model.save(Path(folder) / "model.npz", ratings=False)
+        ...     loaded = scf.MatrixFactorization.load(Path(folder) / "model.npz")
+        >>> loaded.ratings_ is None
+        True
         """
         self._fitted()
         kept = self.ratings_ if ratings else None
@@ -699,6 +834,19 @@ class MatrixFactorization(Using):
             If there is no such file.
         ValueError
             If it is no such model, or one of a later version.
+
+        Examples
+        --------
+        >>> import tempfile
+        >>> from pathlib import Path
+        >>> import shallow_cf as scf
+        >>> ratings = scf.load_crosstab()
+        >>> model = scf.MatrixFactorization(solver="varpro", random_state=0).fit(ratings)
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     model.save(Path(folder) / "model.npz")
+        ...     loaded = scf.MatrixFactorization.load(Path(folder) / "model.npz")
+        >>> loaded.parameters_.equals(model.parameters_)
+        True
         """
         return cls._read(path)[0]
 
