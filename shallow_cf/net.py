@@ -94,6 +94,18 @@ class NetParameters(Packable):
     ------
     ValueError
         If the shapes do not fit together, or the range is none.
+
+    Examples
+    --------
+    >>> import shallow_cf as scf
+    >>> net = scf.NetParameters(
+    ...     [[1.0]], [[2.0]],
+    ...     W1=[[1.0, -1.0], [1.0, 0.0]], b1=[0.0, 0.5], W2=[[1.0], [1.0]], b2=[0.5],
+    ... )
+    >>> net
+    NetParameters(1 users, 1 items, 1 + 1 factors, 2 hidden)
+    >>> float(net.predict(0, 0))  # x = [1, 2], z = [3, -0.5], h = [3, 0], 3 + 0 + 0.5
+    3.5
     """
 
     user_factors: FloatArray
@@ -157,6 +169,13 @@ class NetParameters(Packable):
             How embeddings are drawn, see `Parameters.random`.
         random_state : int or Generator, optional
             Same seed, same bits.
+
+        Examples
+        --------
+        >>> import shallow_cf as scf
+        >>> net = scf.NetParameters.random(15, 20, (4, 3), n_hidden=10, random_state=0)
+        >>> [block.shape for block in net.blocks()]  # P, Q, W1, b1, W2, b2
+        [(15, 4), (20, 3), (7, 10), (10,), (10, 1), (1,)]
         """
         k_u, k_i = check_lengths("n_factors", n_factors)
         n_hidden = check_int("n_hidden", n_hidden, 1)
@@ -228,6 +247,13 @@ class NetParameters(Packable):
         -------
         array of float
             Stars, in the broadcast shape.
+
+        Examples
+        --------
+        >>> import shallow_cf as scf
+        >>> net = scf.NetParameters.random(15, 20, random_state=0)
+        >>> net.predict([[0], [1]], [0, 1, 2]).shape  # two users, three items
+        (2, 3)
         """
         u, i = np.broadcast_arrays(np.asarray(user_idx), np.asarray(item_idx))
         r_hat = np.empty(u.size)
@@ -475,6 +501,22 @@ class EmbeddingNet:
         ValueError
             If `start` fits neither the ratings nor the settings, an id in `valid` is not in
             `ratings`, or patience is asked for without validation ratings.
+
+        Examples
+        --------
+        Started from a matrix factorisation's embeddings, it gets further in as many epochs:
+
+        >>> import shallow_cf as scf
+        >>> ratings = scf.load_crosstab()
+        >>> model = scf.MatrixFactorization(solver="varpro", random_state=0).fit(ratings)
+        >>> options = scf.SGDOptions(50, 0.01, loss="mse", optimizer="adam", schedule="onecycle")
+        >>> net = scf.EmbeddingNet(
+        ...     5, 20, rating_range=(0, 5.5), solver_options=options, random_state=0
+        ... )
+        >>> net.fit(ratings, start=model.parameters_for(ratings)).rmse(ratings) < 0.6
+        True
+        >>> net.fit(ratings).rmse(ratings) > 0.6
+        True
         """
         check_ratings(ratings)
         if valid is not None:
@@ -544,6 +586,14 @@ class EmbeddingNet:
         ------
         ValueError
             If an id was not in the ratings the net was fitted on.
+
+        Examples
+        --------
+        >>> import shallow_cf as scf
+        >>> ratings = scf.load_crosstab()
+        >>> net = scf.EmbeddingNet(rating_range=(0, 5.5), random_state=0).fit(ratings)
+        >>> net.predict([[294], [509]], [260, 296, 318]).shape  # two users, three items
+        (2, 3)
         """
         net = self._fitted()
         return net.predict(
@@ -557,6 +607,17 @@ class EmbeddingNet:
         ------
         ValueError
             If a rating's user or item was not in the ratings the net was fitted on.
+
+        Examples
+        --------
+        Trained for long, it knows what it learned from better than what it did not see:
+
+        >>> import shallow_cf as scf
+        >>> train, test = scf.split(scf.load_crosstab(), random_state=0)
+        >>> options = scf.SGDOptions(50, 0.02, loss="mse", optimizer="adam")
+        >>> net = scf.EmbeddingNet(rating_range=(0, 5.5), solver_options=options, random_state=0)
+        >>> net.fit(train).rmse(train) < 0.8 < net.rmse(test)
+        True
         """
         check_ratings(ratings)
         net = self._fitted()
