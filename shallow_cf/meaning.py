@@ -42,6 +42,22 @@ class PrincipalComponents:
         A row a component, of length 1, in terms of the factors.
     share : (n,) array of float
         Share of each component in the variance of the items' factors.
+
+    Examples
+    --------
+    Three items whose factors differ along one line only:
+
+    >>> import shallow_cf as scf
+    >>> ratings = scf.Ratings.from_arrays([["ann", 1], ["ann", 2], ["ann", 3]], [5, 4, 1])
+    >>> theta = scf.Parameters([[1.0, 1.0]], [[6.0, 8.0], [3.0, 4.0], [-9.0, -12.0]])
+    >>> found = scf.MatrixFactorization.from_parameters(ratings, theta).principal_components(1)
+    >>> found.directions.round(2), found.share.round(2)
+    (array([[0.6, 0.8]]), array([1.]))
+    >>> found.items.round(2)
+       item_id  component 1
+    0        1         10.0
+    1        2          5.0
+    2        3        -15.0
     """
 
     items: pd.DataFrame

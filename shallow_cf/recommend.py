@@ -164,6 +164,27 @@ class Explanation:
     rated : DataFrame
         The items rated by this user that are nearest to this one: ``item_id``,
         ``similarity`` (cosine), ``rating`` (stars), and ``title`` where titles were given.
+
+    Examples
+    --------
+    >>> import shallow_cf as scf
+    >>> ratings = scf.Ratings.from_arrays([["ann", "Alien"], ["ann", "Brazil"]], [4, 5])
+    >>> theta = scf.Parameters([[2.0, 1.0]], [[1.0, 2.0], [2.0, 1.5]], [0.25], [-0.5, 0.0])
+    >>> model = scf.MatrixFactorization.from_parameters(ratings, theta)
+    >>> print(model.explain("ann", "Alien", n=1))
+    user ann, item Alien: 3.75 stars
+    <BLANKLINE>
+                     user     item   product
+    user bias       0.250              0.250
+    item bias               -0.500    -0.500
+    factor 1        2.000    1.000     2.000
+    factor 2        1.000    2.000     2.000
+    sum                                3.750
+    rating given                       4.000
+    <BLANKLINE>
+    Nearest of the items that this user rated:
+    item_id  similarity  rating
+     Brazil        0.89    5.00
     """
 
     user_id: Any
