@@ -70,6 +70,16 @@ def plot_item_map(
     ValueError
         If there are not so many components, or `most_rated` needs ratings that were not
         kept.
+
+    Examples
+    --------
+    >>> from matplotlib.figure import Figure
+    >>> import shallow_cf as scf
+    >>> from shallow_cf import plots
+    >>> model = scf.MatrixFactorization(solver="varpro", random_state=0).fit(scf.load_crosstab())
+    >>> ax = plots.plot_item_map(model, titles={260: "Star Wars"}, ax=Figure().subplots())
+    >>> len(ax.collections[0].get_offsets())  # a point an item
+    15
     """
     across, up = components
     if min(across, up) < 1 or across == up:
@@ -101,7 +111,18 @@ def plot_biases(
     titles: Titles | None = None,
     ax: Axes | None = None,
 ) -> Axes:
-    """The lowest and the highest biases as bars. Parameters are those of `bias_list`."""
+    """The lowest and the highest biases as bars. Parameters are those of `bias_list`.
+
+    Examples
+    --------
+    >>> from matplotlib.figure import Figure
+    >>> import shallow_cf as scf
+    >>> from shallow_cf import plots
+    >>> model = scf.MatrixFactorization(2, bias=True, solver="varpro", random_state=0)
+    >>> ax = plots.plot_biases(model.fit(scf.load_crosstab()), n=3, ax=Figure().subplots())
+    >>> len(ax.patches), ax.get_xlabel()  # a bar an item
+    (6, 'bias, stars')
+    """
     table = model.bias_list(
         n, side=side, min_ratings=min_ratings, most_rated=most_rated, titles=titles
     )
@@ -150,6 +171,16 @@ def plot_factor_extremes(
         If matplotlib is not installed.
     ValueError
         If there is no such factor.
+
+    Examples
+    --------
+    >>> from matplotlib.figure import Figure
+    >>> import shallow_cf as scf
+    >>> from shallow_cf import plots
+    >>> model = scf.MatrixFactorization(solver="varpro", random_state=0).fit(scf.load_crosstab())
+    >>> ax = plots.plot_factor_extremes(model, factor=2, n=3, ax=Figure().subplots())
+    >>> len(ax.patches), ax.get_xlabel()  # a bar an item
+    (6, 'component 2')
     """
     n_factors = model.parameters_.n_factors
     if not 1 <= factor <= n_factors:
@@ -190,6 +221,17 @@ def plot_history(history: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
         If matplotlib is not installed.
     ValueError
         If a column is missing.
+
+    Examples
+    --------
+    >>> from matplotlib.figure import Figure
+    >>> import shallow_cf as scf
+    >>> from shallow_cf import plots
+    >>> train, valid = scf.split(scf.load_crosstab(), random_state=0)
+    >>> model = scf.MatrixFactorization(solver_options=scf.SGDOptions(20), random_state=0)
+    >>> ax = plots.plot_history(model.fit(train, valid=valid).history_, ax=Figure().subplots())
+    >>> [curve.get_label() for curve in ax.lines]
+    ['training', 'validation']
     """
     step = next((name for name in ("epoch", "iteration", "search") if name in history), None)
     if step is None or "train_rmse" not in history:
@@ -231,6 +273,18 @@ def plot_learning_rates(
         If matplotlib is not installed.
     ValueError
         If a column is missing.
+
+    Examples
+    --------
+    >>> from matplotlib.figure import Figure
+    >>> import shallow_cf as scf
+    >>> from shallow_cf import plots
+    >>> found = scf.MatrixFactorization(random_state=0).lr_find(scf.load_crosstab())
+    >>> ax = plots.plot_learning_rates(
+    ...     found.table, suggestion=found.suggestion, ax=Figure().subplots()
+    ... )
+    >>> ax.get_xscale()
+    'log'
     """
     missing = [name for name in ("learning_rate", "loss") if name not in found]
     if missing:
