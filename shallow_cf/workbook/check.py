@@ -47,6 +47,13 @@ class SheetCheck:
         Address of the cell with that difference.
     loss_checked : bool
         Whether the loss of a model was among them.
+
+    Examples
+    --------
+    >>> import shallow_cf as scf
+    >>> found = {"max_difference": 0.5, "worst_cell": "H25", "loss_checked": True}
+    >>> scf.SheetCheck("dotprod", cells=226, **found).ok
+    False
     """
 
     sheet: str
@@ -85,6 +92,19 @@ def check_workbook(
     ------
     WorkbookError
         If there is no model, or results are not stored.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from pathlib import Path
+    >>> import shallow_cf as scf
+    >>> theta = scf.Parameters.random(15, 15, 2, random_state=0)
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     file = Path(folder) / "book.xlsx"
+    ...     scf.write_workbook(file, scf.load_crosstab(), theta, sheets=["new_user"])
+    ...     checks = scf.check_workbook(file)
+    >>> [(check.sheet, check.cells, check.ok) for check in checks]
+    [('dotprod', 226, True), ('new_user', 100, True)]
     """
     if sheet is ratings is factors is None:
         models, sheets = read_all(path, FOLLOWING)

@@ -48,7 +48,22 @@ _ADDRESS = re.compile(r"([A-Z]{1,3})([1-9]\d{0,6})", re.ASCII)
 
 
 class WorkbookError(ValueError):
-    """A workbook is damaged, or does not hold what is expected; names file, sheet or cell."""
+    """A workbook is damaged, or does not hold what is expected; names file, sheet or cell.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from pathlib import Path
+    >>> import shallow_cf as scf
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     file = Path(folder) / "book.xlsx"
+    ...     n_characters = file.write_text("user;item;rating")
+    ...     try:
+    ...         scf.read_workbook(file)
+    ...     except scf.WorkbookError as error:
+    ...         print(error)
+    book.xlsx is not an .xlsx workbook
+    """
 
 
 def check_package(path: Path) -> None:

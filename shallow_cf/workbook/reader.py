@@ -85,6 +85,21 @@ class WorkbookModel:
         What was found, in which range, and what says that it is there.
     notes : tuple of str
         What to know before relying on that, such as where parts of the sheet disagree.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from pathlib import Path
+    >>> import shallow_cf as scf
+    >>> theta = scf.Parameters.random(15, 15, 5, random_state=0)
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     file = Path(folder) / "book.xlsx"
+    ...     scf.write_workbook(file, scf.load_crosstab(), theta, sheets=[])
+    ...     book = scf.read_workbook(file)
+    >>> book.sheet, book.parameters, round(book.objective, 2)
+    ('dotprod', Parameters(15 users, 15 items, 5 factors, no biases), 2.73)
+    >>> [(found.what, found.where) for found in book.how[:2]]
+    [('ratings', 'H2:V16'), ('predictions', 'H25:V39')]
     """
 
     path: Path
@@ -140,6 +155,20 @@ def read_workbook(
     WorkbookError
         If it is no workbook, or no model is found, or several that could be meant, or a
         cell of one holds what it should not (naming sheet and cell).
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from pathlib import Path
+    >>> import shallow_cf as scf
+    >>> ratings = scf.load_crosstab()
+    >>> theta = scf.Parameters.random(15, 15, 5, random_state=0)
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     file = Path(folder) / "book.xlsx"
+    ...     scf.write_workbook(file, ratings, theta, sheets=[])
+    ...     book = scf.read_workbook(file)
+    >>> book.ratings.equals(ratings), book.parameters.equals(theta)
+    (True, True)
     """
     given = Hints(
         "",

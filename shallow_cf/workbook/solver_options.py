@@ -45,6 +45,20 @@ def solver_options(book: WorkbookModel) -> SolverOptions:
         the error of the predictions, the changing cells are others than embeddings and
         biases, or a constraint is not on those or predictions, or its right side is neither
         a number nor one cell with a number.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from pathlib import Path
+    >>> import shallow_cf as scf
+    >>> theta = scf.Parameters.random(15, 15, 5, random_state=0)
+    >>> options = scf.SolverOptions(constraints=[scf.Constraint("rated_predictions", "<=", 5)])
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     file = Path(folder) / "book.xlsx"
+    ...     scf.write_workbook(file, scf.load_crosstab(), theta, solver_options=options, sheets=[])
+    ...     book = scf.read_workbook(file)
+    >>> scf.solver_options(book).constraints
+    (Constraint(rated_predictions <= 5),)
     """
     _check_objective(book)
     settings: dict[str, Any] = {

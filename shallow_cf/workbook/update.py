@@ -81,6 +81,22 @@ def update_workbook(
     WorkbookError
         If the file is not what was read any more, a cell cannot be changed, or no cell can
         hold an embedding, a prediction or the loss.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from pathlib import Path
+    >>> import shallow_cf as scf
+    >>> ratings = scf.load_crosstab()
+    >>> model = scf.MatrixFactorization(solver="varpro", random_state=0).fit(ratings)
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     file = Path(folder) / "book.xlsx"
+    ...     scf.write_workbook(file, ratings, model.result_.start, sheets=[])
+    ...     book = scf.read_workbook(file)
+    ...     outdated = scf.update_workbook(book, model.parameters_, file, overwrite=True)
+    ...     solved = scf.read_workbook(file)
+    >>> round(book.objective, 2), round(solved.objective, 2)
+    (2.73, 0.39)
     """
     shapes = [[block.shape for block in p.blocks()] for p in (parameters, model.parameters)]
     if shapes[0] != shapes[1]:
@@ -121,6 +137,19 @@ class NewUserSolution:
         The objective of the sheet's Solver model, stars.
     rmse_before, rmse_after : float or None
         Over the ratings typed, stars; None if there is none.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from pathlib import Path
+    >>> import shallow_cf as scf
+    >>> theta = scf.Parameters.random(15, 15, 2, bias=True, random_state=0)
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     file = Path(folder) / "book.xlsx"
+    ...     scf.write_workbook(file, scf.load_crosstab(), theta, sheets=["new_user"])
+    ...     found = scf.solve_new_user(file, file, overwrite=True)
+    >>> found.sheet, found.n_ratings, found.reg, list(found.numbers)
+    ('bias', 8, 1.0, ['factor 1', 'factor 2', 'bias'])
     """
 
     sheet: str
@@ -172,6 +201,21 @@ def solve_new_user(
     WorkbookError
         If there is no such sheet, somebody changed its formulas, a cell to type into holds
         no number, or no cell can hold what is found.
+
+    Examples
+    --------
+    The sheet comes with ratings to type over; these are solved here:
+
+    >>> import tempfile
+    >>> from pathlib import Path
+    >>> import shallow_cf as scf
+    >>> theta = scf.Parameters.random(15, 15, 2, bias=True, random_state=0)
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     file, solved = Path(folder) / "book.xlsx", Path(folder) / "solved.xlsx"
+    ...     scf.write_workbook(file, scf.load_crosstab(), theta, sheets=["new_user"])
+    ...     found = scf.solve_new_user(file, solved)
+    >>> round(found.rmse_before, 2), round(found.rmse_after, 2)
+    (3.23, 1.13)
     """
     path = Path(path)
     models, sheets = read_all(path, [new_user.NAME])

@@ -98,6 +98,19 @@ def write_workbook(
         range (the sheets' formulas do not), the table is too large for a
         worksheet, an id or title cannot stand in a cell, or the dialog cannot hold a
         constraint: then give the `solver_options` to write.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from pathlib import Path
+    >>> import shallow_cf as scf
+    >>> ratings = scf.load_crosstab()
+    >>> model = scf.MatrixFactorization(bias=True, solver="varpro", random_state=0).fit(ratings)
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     file = Path(folder) / "book.xlsx"
+    ...     scf.write_workbook(file, ratings, model, sheets=["new_user"])
+    ...     [check.sheet for check in scf.check_workbook(file)]
+    ['bias', 'new_user']
     """
     _check_options(solver_options)
     sources = _sources(ratings, models, titles, solver_options)
