@@ -22,6 +22,11 @@ RUNS = [
     ("lesson4_2019", ["learner", "ours"]),
     ("book_chapter8_2020", ["dot", "range", "bias", "decay", "net", "ours, deep"]),
 ]
+#: Those that take the better part of a minute each.
+LONG = {("lesson5_2018", name) for name in ("net", "learner", "ours", "ours, deep")} | {
+    ("book_chapter8_2020", name) for name in ("net", "ours, deep")
+}
+CASES = [(lesson, name) for lesson, names in RUNS for name in names]
 TOLERANCE = 0.02  # stars**2; another random validation part moves the numbers by 0.01
 
 
@@ -40,7 +45,8 @@ def test_every_run_of_a_script_is_tested(load, lesson):
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("lesson", "name"), [(lesson, run) for lesson, runs in RUNS for run in runs]
+    ("lesson", "name"),
+    [pytest.param(*it, marks=pytest.mark.long) if it in LONG else it for it in CASES],
 )
 def test_published_numbers(load, lesson, name):
     script = load(lesson)
