@@ -65,6 +65,21 @@ def find_ids(ids: npt.NDArray[Any], wanted: npt.ArrayLike) -> npt.NDArray[np.int
     return np.asarray(pd.Index(ids).get_indexer(flat), np.intp).reshape(asked.shape)
 
 
+def check_kind(ids: npt.NDArray[Any], wanted: npt.ArrayLike, kind: str) -> None:
+    """Refuse ids that are all of another type than the known ones, such as texts for numbers.
+
+    For where an unknown id is no error: none of these could be known.
+    """
+    asked = np.asarray(wanted).ravel()
+    inferred = pd.api.types.infer_dtype(asked)
+    is_number = inferred in ("integer", "floating", "mixed-integer-float", "boolean")
+    if (ids.dtype.kind == "i" and inferred == "string") or (ids.dtype.kind != "i" and is_number):
+        raise ValueError(
+            f"{kind} ids such as {shown(asked[0])} are of another type than the known ones, "
+            f"such as {shown(ids[0])}"
+        )
+
+
 def index_ids(
     column: pd.Series[Any], name: str, place: Callable[[int], str]
 ) -> tuple[npt.NDArray[Any], npt.NDArray[np.intp]]:

@@ -36,10 +36,8 @@ def id_columns(pairs: Any) -> tuple[Any, Any]:
             "pass user ids and item ids, or one table with two columns (user id, item id); "
             f"got shape {np.shape(pairs)}"
         )
-    if isinstance(pairs, pd.DataFrame):
-        return pairs.iloc[:, 0].to_numpy(), pairs.iloc[:, 1].to_numpy()
-    array = np.asarray(pairs)
-    return array[:, 0], array[:, 1]
+    table = pd.DataFrame(pairs)  # a column for each: NumPy would make texts of numbers beside texts
+    return table.iloc[:, 0].to_numpy(), table.iloc[:, 1].to_numpy()
 
 
 def aligned(ratings: Ratings, to: Ratings) -> Ratings:

@@ -22,7 +22,7 @@ from shallow_cf._checks import (
     check_random_state,
     check_range,
 )
-from shallow_cf._ids import as_ids, find_ids, index_of
+from shallow_cf._ids import as_ids, check_kind, find_ids, index_of
 from shallow_cf._inputs import aligned, as_ratings, id_columns, joined, overlaid
 from shallow_cf._using import Using
 from shallow_cf.parameters import INITS, FloatArray, IntArray, Parameters
@@ -593,7 +593,8 @@ class MatrixFactorization(Using):
         Raises
         ------
         ValueError
-            If an id was not in the ratings the model was fitted on and `unknown` is "error".
+            If an id was not in the ratings the model was fitted on and `unknown` is "error";
+            if all ids are of another type than those.
 
         Examples
         --------
@@ -614,6 +615,8 @@ class MatrixFactorization(Using):
         if self.unknown == "error":
             u = index_of(self.user_ids_, user_ids, "user")
             return parameters.predict(u, index_of(self.item_ids_, item_ids, "item"))
+        check_kind(self.user_ids_, user_ids, "user")
+        check_kind(self.item_ids_, item_ids, "item")
         u = find_ids(self.user_ids_, user_ids)
         i = find_ids(self.item_ids_, item_ids)
         if (u < 0).any() or (i < 0).any():

@@ -139,6 +139,13 @@ class TestForms:
         with pytest.raises(ValueError, match="one table with two columns"):
             fitted.predict([1, 2, 3])
 
+    def test_numbers_beside_texts(self):
+        pairs, stars = [["ann", 1], ["ann", 2], ["bob", 1]], [3, 4, 5]
+        fitted = model().fit(pairs, stars)
+        wanted = fitted.predict(["ann", "ann", "bob"], [1, 2, 1])
+        for same in (pairs, np.array(pairs, dtype=object), pd.DataFrame(pairs)):
+            assert np.array_equal(fitted.predict(same), wanted)
+
     def test_neither(self):
         with pytest.raises(TypeError, match=r"^`ratings` must be Ratings, a table .* got list$"):
             model().fit([1, 2])
@@ -169,6 +176,19 @@ class TestUnknownIds:
         stars = fitted.predict([0, 99, 0], [2, 2, 99])
         assert np.isnan(stars).tolist() == [False, True, True]
         assert stars[0] == fitted.parameters_.predict(0, 2)
+
+    @pytest.mark.parametrize("unknown", ["mean", "nan"])
+    def test_ids_of_another_type(self, ratings, unknown):
+        fitted = model(unknown=unknown).fit(ratings)
+        for ids in ("1", ["1", "2"], [1, "new"], pd.Series(["1"])):
+            with pytest.raises(ValueError, match=r"^user ids such as '1' are of another type"):
+                fitted.predict(ids, 2)
+        mixed = np.array([1, "new"], dtype=object)
+        assert fitted.predict(mixed, 2)[0] == fitted.parameters_.predict(1, 2)
+        assert fitted.predict([], []).shape == (0,)
+        texts = model(unknown=unknown).fit([["ann", "a"], ["bob", "b"]], [3, 4])
+        with pytest.raises(ValueError, match=r"such as 7 are of another type .* such as 'a'$"):
+            texts.predict("ann", 7)
 
     def test_no_such_way(self):
         with pytest.raises(ValueError, match="`unknown` must be one of error, mean, nan"):
