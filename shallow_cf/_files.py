@@ -32,15 +32,9 @@ def whole_file(path: str | os.PathLike[str], *, overwrite: bool) -> Iterator[Pat
     FileNotFoundError
         If the folder of `path` does not exist.
     """
-    target = Path(path)
-    if target.is_symlink():
-        target = target.resolve()  # so that the link stays one
-    if target.is_dir():
-        raise IsADirectoryError(f"{target} is a folder, not a file")
+    target = check_place(path)
     if target.exists() and not overwrite:
         raise FileExistsError(f"{target} exists already and is left as it is")
-    if not target.parent.is_dir():
-        raise FileNotFoundError(f"the folder {target.parent} does not exist")
     handle, name = tempfile.mkstemp(dir=target.parent, prefix=".shallow_cf-", suffix=target.suffix)
     os.close(handle)
     temporary = Path(name)
@@ -50,6 +44,18 @@ def whole_file(path: str | os.PathLike[str], *, overwrite: bool) -> Iterator[Pat
         temporary.replace(target)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def check_place(path: str | os.PathLike[str]) -> Path:
+    """Where a file is to stand, links followed; OSError for a folder or where there is none."""
+    target = Path(path)
+    if target.is_symlink():
+        target = target.resolve()  # so that the link stays one
+    if target.is_dir():
+        raise IsADirectoryError(f"{target} is a folder, not a file")
+    if not target.parent.is_dir():
+        raise FileNotFoundError(f"the folder {target.parent} does not exist")
+    return target
 
 
 def _permissions(target: Path) -> int:

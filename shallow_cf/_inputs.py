@@ -16,11 +16,15 @@ from shallow_cf.ratings import Ratings, check_ratings
 def as_ratings(ratings: Any, y: Any = None) -> Ratings:
     """Ratings from what `fit` takes."""
     if isinstance(ratings, Ratings):
+        if y is not None:
+            raise TypeError(f"`y` must be left out with Ratings, got {type(y).__name__}")
         return ratings
+    if sparse.issparse(ratings):
+        if y is not None:
+            raise TypeError(f"`y` must be left out with a sparse matrix, got {type(y).__name__}")
+        return Ratings.from_sparse(ratings)
     if y is not None:
         return Ratings.from_arrays(ratings, y)
-    if sparse.issparse(ratings):
-        return Ratings.from_sparse(ratings)
     if isinstance(ratings, pd.DataFrame):
         return Ratings.from_frame(ratings)
     raise TypeError(

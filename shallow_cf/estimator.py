@@ -22,6 +22,7 @@ from shallow_cf._checks import (
     check_random_state,
     check_range,
 )
+from shallow_cf._files import check_place
 from shallow_cf._ids import as_ids, check_kind, find_ids, index_of
 from shallow_cf._inputs import aligned, as_ratings, id_columns, joined, overlaid
 from shallow_cf._using import Using
@@ -298,7 +299,7 @@ class MatrixFactorization(Using):
         2      2        0.82        0.87
         3      3        0.81        0.88
         """
-        ratings = as_ratings(ratings, y)
+        ratings, valid = as_ratings(ratings, y), _checked(valid)
         rng = np.random.default_rng(self.random_state)
         start = self._start(ratings, rng)
         keep = None
@@ -347,7 +348,7 @@ class MatrixFactorization(Using):
         """
         if not hasattr(self, "parameters_"):
             return self.fit(ratings, y, valid=valid, callback=callback)
-        ratings = as_ratings(ratings, y)
+        ratings, valid = as_ratings(ratings, y), _checked(valid)
         rng = np.random.default_rng(self.random_state)
         user_ids = joined(self.user_ids_, ratings.user_ids, "user")
         item_ids = joined(self.item_ids_, ratings.item_ids, "item")
@@ -416,7 +417,7 @@ class MatrixFactorization(Using):
         >>> resumed.parameters_.equals(model.fit(ratings).parameters_)
         True
         """
-        ratings = as_ratings(ratings, y)
+        ratings, valid = as_ratings(ratings, y), _checked(valid)
         model, settings, arrays = cls._read(checkpoint)
         name = Path(checkpoint).name
         if "training" not in settings:
@@ -537,6 +538,7 @@ class MatrixFactorization(Using):
     ) -> Any:
         """What writes a checkpoint after every few epochs and after the last."""
         check_int("checkpoint_every", every, 1)
+        check_place(path)
         prints = {
             "ratings": _model_file.fingerprint(ratings),
             "validation ratings": _model_file.fingerprint(valid),
@@ -892,6 +894,13 @@ class MatrixFactorization(Using):
         if not hasattr(self, "parameters_"):
             raise ValueError("this model is not fitted yet: call fit(ratings) first")
         return self.parameters_
+
+
+def _checked(valid: Ratings | None) -> Ratings | None:
+    """Validation ratings as they are, or TypeError."""
+    if valid is not None:
+        check_ratings(valid, "valid")
+    return valid
 
 
 def _with_options(options: Any, nested: dict[str, Any]) -> Any:

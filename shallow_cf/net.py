@@ -520,6 +520,7 @@ class EmbeddingNet:
         """
         check_ratings(ratings)
         if valid is not None:
+            check_ratings(valid, "valid")
             valid = aligned(valid, ratings)
         rng = np.random.default_rng(self.random_state)
         first = self._first(ratings, start, rng)

@@ -488,19 +488,11 @@ def from_columns(
     return Ratings(user_ids, item_ids, u[last], i[last], stars, seconds)
 
 
-def check_ratings(value: object) -> None:
-    """Refuse what is no `Ratings`, saying how to make them.
-
-    Examples
-    --------
-    >>> check_ratings([[5, 4], [3, 5]])
-    Traceback (most recent call last):
-        ...
-    TypeError: `ratings` must be Ratings (see Ratings.from_frame), got list
-    """
+def check_ratings(value: object, name: str = "ratings") -> None:
+    """Refuse what is no `Ratings`, saying how to make them."""
     if not isinstance(value, Ratings):
         kind = type(value).__name__
-        raise TypeError(f"`ratings` must be Ratings (see Ratings.from_frame), got {kind}")
+        raise TypeError(f"`{name}` must be Ratings (see Ratings.from_frame), got {kind}")
 
 
 def _check_frame(name: str, value: object) -> None:

@@ -385,7 +385,7 @@ class TestBadInput:
     def test_ratings(self, crosstab):
         with pytest.raises(TypeError, match="`ratings` must be Ratings"):
             scf.EmbeddingNet().fit(crosstab.to_crosstab())
-        with pytest.raises(TypeError, match="`ratings` must be Ratings"):
+        with pytest.raises(TypeError, match="`valid` must be Ratings"):
             scf.EmbeddingNet().fit(crosstab, valid=crosstab.to_frame())
 
     def test_unknown_ids(self, crosstab):

@@ -97,6 +97,13 @@ class TestFit:
         with pytest.raises(ValueError, match="`patience` needs validation ratings: pass `valid`"):
             scf.MatrixFactorization(solver_options=options).fit(ratings)
 
+    def test_validation_ratings_of_another_type(self, ratings, tmp_path):
+        message = r"^`valid` must be Ratings \(see Ratings.from_frame\), got DataFrame$"
+        with pytest.raises(TypeError, match=message):
+            model().fit(ratings, valid=ratings.to_frame(), checkpoint=tmp_path / "run.npz")
+        with pytest.raises(TypeError, match=message):
+            model().fit(ratings).partial_fit(ratings, valid=ratings.to_frame())
+
     def test_an_unknown_user_among_the_validation_ratings(self, ratings):
         valid = scf.Ratings([77], [0], [0], [0], [3.0])
         with pytest.raises(ValueError, match="user id 77 is not among the 8 known users"):
@@ -145,6 +152,13 @@ class TestForms:
         wanted = fitted.predict(["ann", "ann", "bob"], [1, 2, 1])
         for same in (pairs, np.array(pairs, dtype=object), pd.DataFrame(pairs)):
             assert np.array_equal(fitted.predict(same), wanted)
+
+    def test_stars_twice(self, ratings):
+        # Such as validation ratings that were passed without their name.
+        with pytest.raises(TypeError, match=r"^`y` must be left out with Ratings, got Ratings$"):
+            model().fit(ratings, ratings)
+        with pytest.raises(TypeError, match=r"^`y` must be left out with a sparse matrix"):
+            model().fit(ratings.to_sparse(), [3.0])
 
     def test_neither(self):
         with pytest.raises(TypeError, match=r"^`ratings` must be Ratings, a table .* got list$"):
@@ -269,6 +283,15 @@ class TestCheckpoints:
 
         model().fit(ratings, checkpoint=path, checkpoint_every=4, callback=look)
         assert seen == [0, 0, 0, 4, 4, 6]
+
+    def test_no_place_for_it_is_said_before_training(self, ratings, tmp_path):
+        def never(row):
+            raise AssertionError("trained")
+
+        with pytest.raises(FileNotFoundError, match=r"^the folder .*gone does not exist$"):
+            model().fit(ratings, checkpoint=tmp_path / "gone" / "run.npz", callback=never)
+        with pytest.raises(IsADirectoryError, match=r"is a folder, not a file$"):
+            model().fit(ratings, checkpoint=tmp_path, callback=never)
 
     def test_a_checkpoint_is_a_model(self, ratings, tmp_path):
         path = tmp_path / "run.npz"
