@@ -29,12 +29,13 @@ from shallow_cf._using import Using
 from shallow_cf.parameters import INITS, FloatArray, IntArray, Parameters
 from shallow_cf.ratings import Ratings, check_ratings
 from shallow_cf.solvers import SOLVERS, sgd
-from shallow_cf.solvers.descent import Progress
+from shallow_cf.solvers.descent import Progress, is_whole
 from shallow_cf.solvers.lr_find import LearningRates, lr_find
 from shallow_cf.solvers.options import SolverOptions, as_json, from_json, select_constraints
 from shallow_cf.solvers.result import WITHOUT_SOLUTION, Callback, SolverResult
 
 UNKNOWN = ("error", "mean", "nan")
+_GENERATORS = ("MT19937", "PCG64", "PCG64DXSM", "Philox", "SFC64")
 _SETTINGS = (
     "n_factors", "bias", "global_mean", "rating_range", "solver", "solver_options", "init",
     "init_scale", "unknown", "random_state",
@@ -423,15 +424,18 @@ class MatrixFactorization(Using):
         if "training" not in settings:
             raise ValueError(f"{name} is a finished model, not a checkpoint: see `partial_fit`")
         training = settings["training"]
-        for kind, given in (("ratings", ratings), ("validation ratings", valid)):
-            if training[kind] != _model_file.fingerprint(given):
-                raise ValueError(f"{name} was made with other {kind} than these")
         trace = [{str(k): v for k, v in row.items()} for row in model.history_.to_dict("records")]
         try:
+            made_with = {kind: training[kind] for kind in ("ratings", "validation ratings")}
             progress = _model_file.unpack_progress(training, arrays, trace)
             rng = _generator(progress.rng_state)
-        except Exception as error:  # whatever a damaged file makes NumPy raise
+            if not is_whole(progress, model.solver_options.rule, model.parameters_.n_params):
+                raise ValueError("the parts of the run do not fit together")
+        except Exception as error:  # whatever a foreign or damaged file makes NumPy raise
             raise ValueError(f"{name} is not a model saved by shallow_cf") from error
+        for kind, given in (("ratings", ratings), ("validation ratings", valid)):
+            if made_with[kind] != _model_file.fingerprint(given):
+                raise ValueError(f"{name} was made with other {kind} than these")
         keep = model._keeper(checkpoint, checkpoint_every, ratings, valid)
         start = model.parameters_
         result = model._solve(ratings, start, rng, valid, callback, keep, progress)
@@ -874,6 +878,8 @@ class MatrixFactorization(Using):
         """The model that `_write` took apart."""
         parameters = _model_file.unpack_parameters(settings.get("parameters", {}), arrays)
         user_ids, item_ids = as_ids(arrays["user_ids"]), as_ids(arrays["item_ids"])
+        if any(ids.shape != np.unique(ids).shape for ids in (user_ids, item_ids)):
+            raise ValueError("ids must be vectors and differ")
         if (len(user_ids), len(item_ids)) != (parameters.n_users, parameters.n_items):
             raise ValueError("ids and parameters do not fit together")
         shape = (parameters.n_factors, parameters.has_bias)
@@ -918,7 +924,15 @@ def _with_options(options: Any, nested: dict[str, Any]) -> Any:
 
 
 def _generator(state: Mapping[str, Any]) -> np.random.Generator:
-    """A random generator of the kind that a stored state is of."""
+    """A random generator of the kind that a stored state is of.
+
+    The state may be a stranger's: nothing but NumPy's own kinds is called, and a place in their
+    memory, which they do not check themselves, has to lie in it.
+    """
+    if state["bit_generator"] not in _GENERATORS:
+        raise ValueError(f"there is no random generator {state['bit_generator']!r}")
+    if not (0 <= state["state"].get("pos", 0) <= 624 and 0 <= state.get("buffer_pos", 0) <= 4):
+        raise ValueError("a place outside the memory of a random generator")
     bits = getattr(np.random, state["bit_generator"])()
     bits.state = state
     return np.random.Generator(bits)

@@ -1,6 +1,7 @@
 """Training a model as time passes: validation, checkpoints, new users, scikit-learn's tools."""
 
 import datetime
+import json
 import zipfile
 
 import numpy as np
@@ -340,6 +341,76 @@ class TestCheckpoints:
         assert resumed.parameters_.equals(whole.parameters_)
 
 
+class TestForeignFiles:
+    """What stands in a file may be a stranger's: it is refused before anything is done with it."""
+
+    @pytest.fixture
+    def parts_of_file(self, ratings, tmp_path):
+        path = tmp_path / "run.npz"
+        model().fit(ratings, checkpoint=path, callback=lambda row: row["epoch"] == 2)
+        with np.load(path) as file:
+            arrays = dict(file)
+        return path, json.loads(str(arrays.pop("settings"))), arrays
+
+    def refused(self, parts_of_file, ratings):
+        path, settings, arrays = parts_of_file
+        np.savez(path, settings=np.array(json.dumps(settings)), **arrays)
+        with pytest.raises(ValueError, match=r"^run\.npz is not a model saved by shallow_cf$"):
+            scf.MatrixFactorization.resume(path, ratings)
+
+    @pytest.mark.parametrize(
+        "training",
+        [
+            None,
+            {"ratings": None},
+            {"best_epoch": "1"},
+            {"best_epoch": 3},
+            {"best_epoch": -1},
+            {"rng": None},
+            {"rng": {"bit_generator": "seed", "state": {}}},
+            {"rng": {"bit_generator": "__class__", "state": {}}},
+            {"rng": {"bit_generator": "PCG64", "state": {"state": "x", "inc": []}}},
+            {"rng": {"bit_generator": "MT19937", "state": {"key": [0] * 624, "pos": 10**6}}},
+        ],
+    )
+    def test_state_of_the_run(self, parts_of_file, ratings, training):
+        settings = parts_of_file[1]
+        if training is None:
+            settings["training"] = []
+        elif training == {"ratings": None}:
+            del settings["training"]["ratings"]
+        else:
+            settings["training"] |= training
+        self.refused(parts_of_file, ratings)
+
+    @pytest.mark.parametrize(
+        "name", ["theta", "best_theta", "memory.mean", "memory.squares", "memory.mean_weight"]
+    )
+    def test_arrays_of_the_run(self, parts_of_file, ratings, name):
+        path, settings, arrays = parts_of_file
+        wrong = [np.zeros(3), np.zeros((2, 2)), arrays[name] * np.nan, arrays[name].astype(str)]
+        for array in wrong:
+            self.refused((path, settings, arrays | {name: array}), ratings)
+        self.refused((path, settings, {k: v for k, v in arrays.items() if k != name}), ratings)
+
+    def test_history(self, parts_of_file, ratings):
+        path, settings, arrays = parts_of_file
+        for history in (np.zeros((0, 5)), arrays["history"][1:], arrays["history"].astype(str)):
+            self.refused((path, settings, arrays | {"history": history}), ratings)
+        settings["history_columns"][0] = "era"
+        self.refused(parts_of_file, ratings)
+
+    def test_ids_that_stand_twice(self, ratings, tmp_path):
+        path = tmp_path / "m.npz"
+        model().fit(ratings).save(path, ratings=False)
+        with np.load(path) as file:
+            arrays = dict(file)
+        for ids in (np.zeros(8, int), np.arange(8)[:, None]):
+            np.savez(path, **arrays | {"user_ids": ids})
+            with pytest.raises(ValueError, match=r"^m\.npz is not a model saved by shallow_cf$"):
+                scf.MatrixFactorization.load(path)
+
+
 class TestSavedModels:
     @pytest.mark.parametrize(
         "ids",
@@ -379,8 +450,6 @@ class TestSavedModels:
         fitted.save(tmp_path / "m.npz", ratings=False)
         with zipfile.ZipFile(tmp_path / "m.npz") as file:
             assert not any(name.startswith("rating") for name in file.namelist())
-        import json
-
         with np.load(tmp_path / "m.npz") as file:
             arrays = dict(file)
         settings = json.loads(str(arrays["settings"])) | {"version": 1}

@@ -224,6 +224,23 @@ class Progress:
         return int(self.trace[-1]["epoch"])
 
 
+def is_whole(progress: Progress, rule: Optimizer, n_params: int) -> bool:
+    """Whether a run with so many parameters can go on from here, which a file may only claim."""
+    shapes = {name: array.shape for name, array in start(rule, np.empty(n_params)).items()}
+    numbers = [progress.theta, progress.best_theta, *progress.memory.values()]
+    trace = progress.trace
+    return (
+        {name: array.shape for name, array in progress.memory.items()} == shapes
+        and progress.theta.shape == progress.best_theta.shape == (n_params,)
+        and all(array.dtype == np.float64 and np.isfinite(array).all() for array in numbers)
+        and [row["epoch"] for row in trace] == list(range(len(trace)))
+        and all(np.isfinite((row["train_rmse"], row["seconds"])).all() for row in trace)
+        and all("valid_rmse" in row for row in trace)
+        and isinstance(progress.best_epoch, int)
+        and 0 <= progress.best_epoch < len(trace)
+    )
+
+
 #: Called with the state of the run after each epoch.
 Keeper = Callable[[Progress], None]
 
