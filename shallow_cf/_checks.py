@@ -19,6 +19,13 @@ def check_int(name: str, value: Any, minimum: int) -> int:
     return int(value)
 
 
+def check_bool(name: str, value: Any) -> bool:
+    """Return `value` as a bool; a text such as "no" is none."""
+    if not isinstance(value, bool | np.bool_):
+        raise TypeError(f"`{name}` must be True or False, got {value!r}")
+    return bool(value)
+
+
 def check_number(name: str, value: Any, minimum: float, *, above: bool = False) -> float:
     """Return `value` as a finite float that is at least (or, with `above`, more than) `minimum`."""
     if isinstance(value, bool) or not isinstance(value, Real):

@@ -16,6 +16,7 @@ import pandas as pd
 
 from shallow_cf import _model_file, objective
 from shallow_cf._checks import (
+    check_bool,
     check_choice,
     check_int,
     check_number,
@@ -140,7 +141,8 @@ class MatrixFactorization(Using):
         random_state: int | np.random.Generator | None = None,
     ) -> None:
         self.n_factors = check_int("n_factors", n_factors, 1)
-        self.bias, self.global_mean = bool(bias), bool(global_mean)
+        self.bias = check_bool("bias", bias)
+        self.global_mean = check_bool("global_mean", global_mean)
         check_range("rating_range", rating_range)
         self.rating_range = rating_range
         self.solver = check_choice("solver", solver, tuple(SOLVERS))
@@ -335,20 +337,15 @@ class MatrixFactorization(Using):
             This object. ``ratings_`` has the earlier ratings too; where a pair was rated
             again, the new stars.
 
-        Examples
-        --------
-        >>> import shallow_cf as scf
-        >>> ratings = scf.load_crosstab()
-        >>> model = scf.MatrixFactorization(solver="varpro", random_state=0).fit(ratings)
-        >>> newer = scf.Ratings.from_arrays([[294, 260], [999, 260], [999, 527]], [3, 5, 4])
-        >>> model = model.partial_fit(newer)  # user 999 is new
-        >>> model.ratings_
-        Ratings(16 users x 15 items, 208 ratings)
-        >>> model.user_ids_[-1]
-        np.int64(999)
+        Raises
+        ------
+        ValueError
+            As `fit`; or if ids are of another type than the known ones, or a setting of the
+            parameters' form (`n_factors`, `bias`, `global_mean`, `rating_range`) was changed.
         """
         if not hasattr(self, "parameters_"):
             return self.fit(ratings, y, valid=valid, callback=callback)
+        self._check_form()
         ratings, valid = as_ratings(ratings, y), _checked(valid)
         rng = np.random.default_rng(self.random_state)
         user_ids = joined(self.user_ids_, ratings.user_ids, "user")
@@ -618,6 +615,14 @@ class MatrixFactorization(Using):
         parameters = self._fitted()
         if item_ids is None:
             user_ids, item_ids = id_columns(user_ids)
+        shapes = np.shape(user_ids), np.shape(item_ids)
+        try:
+            np.broadcast_shapes(*shapes)
+        except ValueError:
+            raise ValueError(
+                "`user_ids` and `item_ids` must be of one length (or broadcast), "
+                f"got shapes {shapes[0]} and {shapes[1]}"
+            ) from None
         if self.unknown == "error":
             u = index_of(self.user_ids_, user_ids, "user")
             return parameters.predict(u, index_of(self.item_ids_, item_ids, "item"))
@@ -646,17 +651,19 @@ class MatrixFactorization(Using):
         ratings, y
             As in `fit`.
 
-        Examples
-        --------
-        >>> import shallow_cf as scf
-        >>> ratings = scf.Ratings.from_arrays([["ann", "Alien"], ["ann", "Babe"]], [5, 3])
-        >>> theta = scf.Parameters([[2.0]], [[2.5], [2.0]])  # predicts 5 and 4 stars
-        >>> scf.MatrixFactorization.from_parameters(ratings, theta).score(ratings)
-        0.5
+        Raises
+        ------
+        ValueError
+            If there is no variance: all ratings are equal, or there is but one.
         """
         ratings = as_ratings(ratings, y)
         e = self._errors(ratings)
         deviation = ratings.rating - ratings.rating.mean()
+        if np.ptp(ratings.rating) == 0:
+            raise ValueError(
+                "`score` must have ratings that differ to explain their variance, "
+                f"got {len(ratings)} of {ratings.rating[0]:g}: see `rmse`"
+            )
         return 1 - float(e @ e) / float(deviation @ deviation)
 
     def _errors(self, ratings: Ratings) -> FloatArray:
@@ -788,22 +795,15 @@ class MatrixFactorization(Using):
             Whether to store what the model was fitted on, of which a loaded model needs
             to know which items a user has seen. Predicting does without.
 
-        Examples
-        --------
-        A model without its ratings predicts the same, but does not tell who rated what:
-
-        >>> import tempfile
-        >>> from pathlib import Path
-        >>> import shallow_cf as scf
-        >>> ratings = scf.load_crosstab()
-        >>> model = scf.MatrixFactorization(solver="varpro", random_state=0).fit(ratings)
-        >>> with tempfile.TemporaryDirectory() as folder:
-        ...     model.save(Path(folder) / "model.npz", ratings=False)
-        ...     loaded = scf.MatrixFactorization.load(Path(folder) / "model.npz")
-        >>> loaded.ratings_ is None
-        True
+        Raises
+        ------
+        ValueError
+            If it is not fitted, or a setting of the parameters' form was changed since.
+        OSError
+            If the file cannot be written.
         """
         self._fitted()
+        self._check_form()
         kept = self.ratings_ if ratings else None
         self._write(path, {}, {} if kept is None else _model_file.pack_ratings(kept))
 
@@ -895,6 +895,22 @@ class MatrixFactorization(Using):
         model.parameters_, model.user_ids_, model.item_ids_ = parameters, user_ids, item_ids
         model.ratings_ = _model_file.unpack_ratings(arrays)
         return model
+
+    def _check_form(self) -> None:
+        """Refuse to go on from, or to save, parameters of another form than the settings say."""
+        found = self.parameters_
+        own_range = check_range("rating_range", self.rating_range)
+        for name, now, then in (
+            ("n_factors", self.n_factors, found.n_factors),
+            ("bias", self.bias, found.has_bias),
+            ("global_mean", self.global_mean, found.global_mean is not None),
+            ("rating_range", own_range, found.rating_range),
+        ):
+            if now != then:
+                raise ValueError(
+                    f"`{name}` must be {then!r}, as this model was fitted with, got {now!r}: "
+                    "set it back, or fit again"
+                )
 
     def _fitted(self) -> Parameters:
         if not hasattr(self, "parameters_"):

@@ -147,6 +147,13 @@ class TestForms:
         with pytest.raises(ValueError, match="one table with two columns"):
             fitted.predict([1, 2, 3])
 
+    def test_more_users_than_items(self, ratings):
+        message = (
+            r"^`user_ids` and `item_ids` must be of one length .* got shapes \(2,\) and \(3,\)$"
+        )
+        with pytest.raises(ValueError, match=message):
+            model().fit(ratings).predict([1, 2], [1, 2, 3])
+
     def test_numbers_beside_texts(self):
         pairs, stars = [["ann", 1], ["ann", 2], ["bob", 1]], [3, 4, 5]
         fitted = model().fit(pairs, stars)
@@ -247,6 +254,28 @@ class TestPartialFit:
         with pytest.raises(ValueError, match="user ids such as 'ann' are of another type"):
             fitted.partial_fit(new)
         assert fitted.user_ids_.tolist() == list(range(8))
+
+    @pytest.mark.parametrize(
+        ("settings", "message"),
+        [
+            ({"n_factors": 7}, r"^`n_factors` must be 3, as this model was fitted with, got 7: "),
+            ({"bias": False}, r"^`bias` must be True, .* got False: "),
+            ({"global_mean": True}, r"^`global_mean` must be False, .* got True: "),
+            (
+                {"rating_range": (0, 6)},
+                r"^`rating_range` must be \(0.0, 5.5\), .* got \(0.0, 6.0\)",
+            ),
+        ],
+    )
+    def test_settings_of_another_form(self, ratings, settings, message, tmp_path):
+        fitted = model().fit(ratings).set_params(**settings)
+        before = fitted.parameters_
+        with pytest.raises(ValueError, match=message):
+            fitted.partial_fit(ratings)
+        assert fitted.parameters_ is before
+        with pytest.raises(ValueError, match=message):  # and not a file that cannot be loaded
+            fitted.save(tmp_path / "m.npz")
+        assert not list(tmp_path.iterdir())
 
 
 class TestCheckpoints:
@@ -522,6 +551,14 @@ class TestScikitLearn:
         assert search.best_estimator_.solver_options.n_epochs == 40
         assert search.predict(pairs[0][:3]).shape == (3,)
 
+    @pytest.mark.parametrize("name", ["bias", "global_mean"])
+    def test_a_text_is_no_switch(self, name):
+        with pytest.raises(TypeError, match=f"^`{name}` must be True or False, got 'no'$"):
+            scf.MatrixFactorization(**{name: "no"})
+        with pytest.raises(TypeError, match=r"^`non_negative` must be True or False, got 'no'$"):
+            scf.SolverOptions(non_negative="no")
+        assert scf.MatrixFactorization(**{name: np.True_}).get_params()[name] is True
+
     def test_settings_by_name(self):
         ours = model()
         settings = ours.get_params()
@@ -556,6 +593,13 @@ class TestScikitLearn:
         frame = ratings.to_frame()
         wanted = metrics.r2_score(frame.rating, fitted.predict(frame.user_id, frame.item_id))
         assert fitted.score(ratings) == pytest.approx(wanted, rel=1e-12)
+
+    def test_no_variance_to_explain(self, ratings):
+        fitted = model().fit(ratings)
+        with pytest.raises(ValueError, match=r"must have ratings that differ .* got 1 of [0-9.]+"):
+            fitted.score(ratings.subset([0]))
+        with pytest.raises(ValueError, match=r"got 3 of 0\.1: see `rmse`$"):
+            fitted.score([[0, 1], [0, 2], [1, 1]], [0.1, 0.1, 0.1])
 
     def test_sparse_in(self, ratings):
         matrix = sparse.coo_array(ratings.to_sparse())

@@ -22,7 +22,7 @@ from typing import Any, Protocol, cast
 
 import numpy as np
 
-from shallow_cf._checks import check_choice, check_int, check_number
+from shallow_cf._checks import check_bool, check_choice, check_int, check_number
 from shallow_cf.parameters import FloatArray, IntArray
 from shallow_cf.solvers.optimizers import OPTIMIZERS, SGD, Memory, Optimizer, start
 from shallow_cf.solvers.result import Callback, TraceRow
@@ -124,8 +124,7 @@ class SGDOptions:
         check_number("learning_rate", self.learning_rate, 0.0, above=True)
         check_int("batch_size", self.batch_size, 1)
         check_number("reg", self.reg, 0.0)
-        if not isinstance(self.shuffle, bool | np.bool_):
-            raise TypeError(f"`shuffle` must be True or False, got {self.shuffle!r}")
+        check_bool("shuffle", self.shuffle)
         check_choice("loss", self.loss, LOSSES)
         object.__setattr__(self, "optimizer", _named("optimizer", self.optimizer, OPTIMIZERS))
         object.__setattr__(self, "schedule", _named("schedule", self.schedule, SCHEDULES))

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from shallow_cf._checks import check_choice, check_int, check_number, check_share
+from shallow_cf._checks import check_bool, check_choice, check_int, check_number, check_share
 from shallow_cf.parameters import FloatArray, IntArray, Parameters
 
 DERIVATIVES = ("forward", "central", "analytic")
@@ -47,6 +47,7 @@ class MultistartOptions:
     random_seed: int = 0
 
     def __post_init__(self) -> None:
+        check_bool("multistart", self.multistart)
         check_int("population_size", self.population_size, 10)
         check_int("random_seed", self.random_seed, 0)
 
@@ -242,6 +243,8 @@ class SolverOptions(MultistartOptions):
             if not isinstance(constraint, Constraint):
                 raise TypeError(f"`constraints` must hold Constraint objects, got {constraint!r}")
         object.__setattr__(self, "constraints", constraints)
+        for name in ("non_negative", "use_automatic_scaling", "require_bounds"):
+            check_bool(name, getattr(self, name))
         check_share("convergence", self.convergence)
         check_share("precision", self.precision)
         check_choice("derivatives", self.derivatives, DERIVATIVES)
