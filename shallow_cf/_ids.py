@@ -58,7 +58,7 @@ def find_ids(ids: npt.NDArray[Any], wanted: npt.ArrayLike) -> npt.NDArray[np.int
     Ids that are dates are found by their ISO text as well, which is what a workbook has.
     """
     asked = np.asarray(wanted)
-    flat = pd.Index(asked.ravel())
+    flat = pd.Index(asked.ravel(), tupleize_cols=False)
     if ids.dtype.kind == "M" and not pd.api.types.is_numeric_dtype(flat):
         moments = pd.to_datetime(flat.astype(str), format="ISO8601", errors="coerce", utc=True)
         flat = moments.tz_localize(None)

@@ -171,15 +171,15 @@ def check_given(
         )
     pairs: list[tuple[Any, Any]] = list(given.items())
     keys = [key for key, _ in pairs]
-    if len(set(keys)) < len(keys):  # a Series may have that
-        raise ValueError(f"`ratings` must have each {kind} id once")
-    idx = find_ids(ids, np.array(keys, dtype=object))
+    idx = find_ids(ids, pd.Index(keys, dtype=object, tupleize_cols=False))
     unknown = [key for key, k in zip(keys, idx.tolist(), strict=True) if k < 0]
     if unknown:
         raise ValueError(
             f"{kind} ids must be among the {len(ids)} known ones, such as {ids[0]}, "
             f"got {listed(unknown)}"
         )
+    if len(set(idx.tolist())) < len(idx):  # in a Series, or a date beside its text
+        raise ValueError(f"`ratings` must have each {kind} id once")
     low, high = (-math.inf, math.inf) if rating_range is None else rating_range
     for key, value in pairs:
         is_number = isinstance(value, Real) and not isinstance(value, bool)

@@ -326,6 +326,13 @@ class TestBadInput:
     def test_the_rest(self, model):
         with pytest.raises(TypeError, match="`ratings` must be a dict of item ids and ratings"):
             model.fold_in_user([(1, 3.0)])
+        with pytest.raises(ValueError, match=r"must be among the 8 known ones, .* got \(1, 2\)$"):
+            model.fold_in_user({(1, 2): 3.0})
+        day, text = np.datetime64("2026-01-02"), "2026-01-02"
+        dated = scf.Ratings([1], np.array([day]), [0], [0], [3.0])
+        dated = scf.MatrixFactorization(2, random_state=0).fit(dated)
+        with pytest.raises(ValueError, match="`ratings` must have each item id once"):
+            dated.fold_in_user({day: 3, text: 4})
         with pytest.raises(ValueError, match="`ratings` must have each item id once"):
             model.fold_in_user(pd.Series([3.0, 4.0], index=[1, 1]))
         with pytest.raises(ValueError, match=r"`reg` must be >= 0, got -0\.1"):

@@ -93,6 +93,11 @@ class TestFit:
         with pytest.raises(ValueError, match="takes no `valid` and no `checkpoint`"):
             other.fit(ratings, checkpoint=tmp_path / "run.npz")
 
+    def test_ratings_without_measure(self):
+        pairs, stars = [[1, 1], [1, 2]], [1e300, 3]
+        with pytest.raises(ValueError, match="or the ratings, are so large that the error overfl"):
+            model(rating_range=None).fit(pairs, stars)
+
     def test_patience_without_validation_ratings(self, ratings):
         options = scf.SGDOptions(patience=3)
         with pytest.raises(ValueError, match="`patience` needs validation ratings: pass `valid`"):
@@ -329,6 +334,20 @@ class TestCheckpoints:
         loaded = scf.MatrixFactorization.load(path)
         assert loaded.parameters_.equals(fitted.parameters_)
         assert loaded.predict(1, 1) == fitted.predict(1, 1)
+
+    def test_settings_of_few_bits(self, ratings, tmp_path):
+        options = scf.SGDOptions(
+            np.int8(6), np.float32(0.01), np.uint8(7), np.float32(0.1), schedule="onecycle"
+        )
+        assert all(not isinstance(value, np.generic) for value in vars(options).values())
+        whole = model(solver_options=options).fit(ratings)
+        path = tmp_path / "run.npz"
+        model(solver_options=options).fit(
+            ratings, checkpoint=path, callback=lambda row: row["epoch"] == 2
+        )
+        resumed = scf.MatrixFactorization.resume(path, ratings)
+        assert resumed.parameters_.equals(whole.parameters_)
+        assert resumed.solver_options == options
 
     def test_with_patience(self, ratings, tmp_path):
         train, valid = parts(ratings)

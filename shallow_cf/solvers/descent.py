@@ -29,6 +29,7 @@ from shallow_cf.solvers.result import Callback, TraceRow
 from shallow_cf.solvers.schedules import SCHEDULES, Linear, Schedule
 
 LOSSES = ("half_sse", "mse")
+OVERFLOWS = "the parameters to start from, or the ratings, are so large that the error overflows"
 #: Parameters a piece of a step, so that what it works on stays in the processor's cache (measured).
 _PIECE = 12288
 
@@ -120,6 +121,9 @@ class SGDOptions:
     patience: int | None = None
 
     def __post_init__(self) -> None:
+        for name, value in vars(self).items():
+            if isinstance(value, np.generic):  # in its few bits products would overflow or round
+                object.__setattr__(self, name, value.item())
         check_int("n_epochs", self.n_epochs, 1)
         check_number("learning_rate", self.learning_rate, 0.0, above=True)
         check_int("batch_size", self.batch_size, 1)
@@ -273,7 +277,7 @@ def begin(
             "seconds": 0.0,
         }
     if not np.isfinite(row["train_rmse"]):
-        raise ValueError("the parameters to start from are so large that the error overflows")
+        raise ValueError(OVERFLOWS)
     if options.patience is not None and np.isnan(row["valid_rmse"]):
         raise ValueError("`patience` needs validation ratings: pass `valid`")
     memory = start(options.rule, theta)

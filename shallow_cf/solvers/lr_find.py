@@ -180,7 +180,7 @@ def sweep(
     with np.errstate(over="ignore", invalid="ignore"):
         best = at_start = _loss(problem, theta, sample)
         if not np.isfinite(at_start):
-            raise ValueError("the parameters to start from are so large that the error overflows")
+            raise ValueError(descent.OVERFLOWS)
         for eta, batch in zip(rates, batches, strict=False):
             g = descent.batch_gradient(problem, options, theta, batch)
             descent.apply(options.rule, theta, g, memory, float(eta), None)
