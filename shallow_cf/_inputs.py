@@ -9,6 +9,7 @@ import numpy.typing as npt
 import pandas as pd
 from scipy import sparse
 
+from shallow_cf._checks import shown
 from shallow_cf._ids import index_of
 from shallow_cf.ratings import Ratings, check_ratings
 
@@ -31,6 +32,20 @@ def as_ratings(ratings: Any, y: Any = None) -> Ratings:
         "`ratings` must be Ratings, a table with user_id, item_id and rating, a sparse matrix, "
         f"or pairs of ids with their stars as `y`, got {type(ratings).__name__}"
     )
+
+
+def check_in_range(ratings: Ratings, rating_range: tuple[float, float] | None) -> None:
+    """Refuse a rating that no prediction can reach, naming the first."""
+    low, high = rating_range or (-np.inf, np.inf)
+    outside = np.flatnonzero((ratings.rating < low) | (ratings.rating > high))
+    if outside.size:
+        k = outside[0]
+        user = shown(ratings.user_ids[ratings.user_idx[k]])
+        item = shown(ratings.item_ids[ratings.item_idx[k]])
+        raise ValueError(
+            f"rating of item {item} by user {user} must be in the `rating_range` "
+            f"[{low:g}, {high:g}], got {ratings.rating[k]:g}"
+        )
 
 
 def id_columns(pairs: Any) -> tuple[Any, Any]:

@@ -25,7 +25,7 @@ from shallow_cf._checks import (
 )
 from shallow_cf._files import check_place
 from shallow_cf._ids import as_ids, check_kind, find_ids, index_of
-from shallow_cf._inputs import aligned, as_ratings, id_columns, joined, overlaid
+from shallow_cf._inputs import aligned, as_ratings, check_in_range, id_columns, joined, overlaid
 from shallow_cf._using import Using
 from shallow_cf.parameters import INITS, FloatArray, IntArray, Parameters
 from shallow_cf.ratings import Ratings, check_ratings
@@ -279,7 +279,8 @@ class MatrixFactorization(Using):
         DivergenceError
             If SGD's learning rate is too large.
         ValueError
-            If the solver's options do not fit the ratings' sizes, or `valid` has an id that
+            If a rating is outside the `rating_range`, the solver's options do not fit the
+            ratings' sizes, or `valid` has an id that
             `ratings` does not have.
 
         Warns
@@ -355,7 +356,10 @@ class MatrixFactorization(Using):
             index_of(user_ids, ratings.user_ids, "user"),
             index_of(item_ids, ratings.item_ids, "item"),
         )
-        result = self._solve(ratings, both.select(*places), rng, valid, callback, None)
+        result = self._solve(
+            ratings, both.select(*places), rng, valid, callback, None,
+            options=self._options_for(both, places),
+        )  # fmt: skip
         blocks = [block.copy() for block in both.blocks()]
         for block, idx, new in zip(blocks, places * 2, result.parameters.blocks(), strict=False):
             block[idx] = new
@@ -511,18 +515,21 @@ class MatrixFactorization(Using):
         callback: Callback | None,
         keep: Any,
         progress: Progress | None = None,
+        options: Any = None,
     ) -> SolverResult:
+        check_in_range(ratings, start.rating_range)
+        options = options or self.solver_options
         if self.solver == "sgd":
             if valid is not None:
                 valid = aligned(valid, ratings)
             result = sgd.solve(
-                ratings, start, self.solver_options, callback, rng,
+                ratings, start, options, callback, rng,
                 valid=valid, keep=keep, progress=progress,
             )  # fmt: skip
         elif valid is not None or keep is not None:
             raise ValueError(f"solver {self.solver!r} takes no `valid` and no `checkpoint`")
         else:
-            result = SOLVERS[self.solver].solve(ratings, start, self.solver_options, callback, rng)
+            result = SOLVERS[self.solver].solve(ratings, start, options, callback, rng)
         if result.code in WITHOUT_SOLUTION:
             warnings.warn(result.message, RuntimeWarning, stacklevel=3)
         return result
@@ -727,12 +734,14 @@ class MatrixFactorization(Using):
         >>> model.solver_options_for(bobs).constraints[0].value
         array([0.5])
         """
+        return self._options_for(self._fitted(), self._places(ratings))
+
+    def _options_for(self, like: Parameters, places: tuple[IntArray, IntArray]) -> Any:
+        """The solver's settings for the users and items at some places of `like`."""
         options = self.solver_options
         if not isinstance(options, SolverOptions):
             return options
-        places = self._places(ratings)
-        constraints = select_constraints(options.constraints, self._fitted(), *places)
-        return replace(options, constraints=constraints)
+        return replace(options, constraints=select_constraints(options.constraints, like, *places))
 
     def _places(self, ratings: Ratings) -> tuple[IntArray, IntArray]:
         """Where the ratings' users and items stand in the parameters."""

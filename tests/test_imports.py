@@ -56,7 +56,7 @@ ALLOWED = {
     ],
     # Any other solver: the pieces that are no solver's own, and none of the solvers.
     "solvers.*": ["_checks", "ratings", "parameters", "objective", *SHARED_BY_SOLVERS],
-    "_inputs": ["_ids", "ratings"],
+    "_inputs": ["_checks", "_ids", "ratings"],
     "_model_file": ["_files", "_ids", "parameters", "ratings", "solvers.descent"],
     # What a fitted model is good for, from the lowest to the highest.
     "ranking": ["parameters"],
@@ -68,7 +68,7 @@ ALLOWED = {
         "_checks", "_ids", "fold_in", "meaning", "parameters", "ranking", "ratings", "recommend",
     ],
     "estimator": [
-        "_checks", "_ids", "_inputs", "_model_file", "_using", "ratings", "parameters",
+        "_checks", "_files", "_ids", "_inputs", "_model_file", "_using", "ratings", "parameters",
         "objective", "solvers", "solvers.descent", "solvers.lr_find", "solvers.options",
         "solvers.result", "solvers.sgd",
     ],

@@ -130,6 +130,17 @@ def test_predictions_stay_in_the_range_without_overflow():
         assert theta.predict([0, 1], 0).tolist() == [5.5, 0.5]
 
 
+def test_a_rating_that_no_prediction_reaches():
+    ratings = scf.Ratings(["ann", "bob"], [7], [0, 1], [0, 0], [3.0, 4.5])
+    model = scf.MatrixFactorization(2, rating_range=(3, 4), random_state=0)
+    message = r"^rating of item 7 by user 'bob' must be in the `rating_range` \[3, 4\], got 4.5$"
+    with pytest.raises(ValueError, match=message):
+        model.fit(ratings)
+    model.set_params(rating_range=(3, 4.5)).fit(ratings)  # the ends belong to it
+    with pytest.raises(ValueError, match=message.replace("4\\]", "4.5\\]").replace("4.5$", "9$")):
+        model.partial_fit([["bob", 7]], [9])
+
+
 def test_mean_and_range_stay_with_the_parameters():
     _, theta = one_rating()
     for other in (theta.unpack(theta.pack()), theta.select(np.array([0]), np.array([0]))):

@@ -282,6 +282,21 @@ class TestPartialFit:
             fitted.save(tmp_path / "m.npz")
         assert not list(tmp_path.iterdir())
 
+    def test_bounds_go_with_their_users(self, ratings):
+        # User 1 is left out, 100 comes: as many users as bounds, which are of others.
+        highest = np.linspace(-0.4, 0.4, 8)
+        options = scf.SolverOptions(constraints=scf.Constraint("user_bias", "<=", highest))
+        fitted = scf.MatrixFactorization(
+            2, bias=True, solver="grg", solver_options=options, random_state=0
+        ).fit(ratings)
+        others = ratings.to_frame().query("user_id not in (0, 1, 2)")
+        fitted.partial_fit(others)
+        assert (fitted.user_bias_ <= highest + 1e-12).all()
+        swapped = ratings.to_frame().query("user_id != 1")
+        new = pd.DataFrame({"user_id": [100], "item_id": [0], "rating": [5.0]})
+        with pytest.raises(ValueError, match=r"user_bias <= .* must be one number or fit \(9,\)"):
+            fitted.partial_fit(pd.concat([swapped, new]))
+
 
 class TestCheckpoints:
     @pytest.mark.parametrize(
