@@ -363,14 +363,13 @@ class MatrixFactorization(Using):
         blocks = [block.copy() for block in both.blocks()]
         for block, idx, new in zip(blocks, places * 2, result.parameters.blocks(), strict=False):
             block[idx] = new
-        earlier = self.ratings_
+        kept = self.ratings_
+        if kept is not None:
+            kept = overlaid(kept, ratings, user_ids, item_ids)
+        # All that may take its time, and be interrupted, is done: now the model changes.
         self._take(ratings, result)
-        self.parameters_, self.user_ids_, self.item_ids_ = (
-            both.with_blocks(blocks),
-            user_ids,
-            item_ids,
-        )
-        self.ratings_ = None if earlier is None else overlaid(earlier, ratings, user_ids, item_ids)
+        self.parameters_, self.ratings_ = both.with_blocks(blocks), kept
+        self.user_ids_, self.item_ids_ = user_ids, item_ids
         return self
 
     @classmethod

@@ -282,6 +282,17 @@ class TestPartialFit:
             fitted.save(tmp_path / "m.npz")
         assert not list(tmp_path.iterdir())
 
+    def test_interrupted_after_the_training(self, ratings, monkeypatch):
+        def interrupted(*arguments):
+            raise KeyboardInterrupt
+
+        fitted = model().fit(ratings)
+        before = dict(vars(fitted))
+        monkeypatch.setattr("shallow_cf.estimator.overlaid", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            fitted.partial_fit([[100, 50]], [4.0])
+        assert all(vars(fitted)[name] is value for name, value in before.items())
+
     def test_bounds_go_with_their_users(self, ratings):
         # User 1 is left out, 100 comes: as many users as bounds, which are of others.
         highest = np.linspace(-0.4, 0.4, 8)
