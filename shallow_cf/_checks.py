@@ -32,9 +32,10 @@ def check_number(name: str, value: Any, minimum: float, *, above: bool = False) 
         raise TypeError(f"`{name}` must be a number, got {value!r}")
     number = float(value)
     if not math.isfinite(number) or number < minimum or (above and number == minimum):
-        finite = "" if math.isfinite(number) else "finite and "
-        sign = ">" if above else ">="
-        raise ValueError(f"`{name}` must be {finite}{sign} {minimum:g}, got {value}")
+        rules = [] if math.isfinite(number) else ["finite"]
+        if math.isfinite(minimum):
+            rules.append(f"{'>' if above else '>='} {minimum:g}")
+        raise ValueError(f"`{name}` must be {' and '.join(rules)}, got {value}")
     return number
 
 
@@ -50,7 +51,7 @@ def check_range(name: str, value: Any) -> tuple[float, float] | None:
     """Return two finite numbers, the first below the second; None is no range."""
     if value is None:
         return None
-    if isinstance(value, str) or np.shape(value) != (2,):
+    if isinstance(value, str) or np.shape(np.asarray(value, dtype=object)) != (2,):
         raise TypeError(f"`{name}` must be two numbers or None, got {value!r}")
     low, high = (check_number(name, number, -math.inf) for number in value)
     if not low < high:
@@ -69,7 +70,7 @@ def check_random_state(value: Any) -> None:
 
 def check_choice(name: str, value: Any, choices: tuple[str, ...]) -> str:
     """Return `value` if it is one of `choices`."""
-    if value not in choices:
+    if not isinstance(value, str) or value not in choices:
         raise ValueError(f"`{name}` must be one of {', '.join(choices)}, got {value!r}")
     return str(value)
 

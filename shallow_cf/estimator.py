@@ -475,6 +475,7 @@ class MatrixFactorization(Using):
             raise ValueError(f"solver {self.solver!r} has no learning rate: `lr_find` is for 'sgd'")
         ratings = as_ratings(ratings, y)
         rng = np.random.default_rng(self.random_state)
+        check_in_range(ratings, check_range("rating_range", self.rating_range))
         return lr_find(
             ratings, self._start(ratings, rng), self.solver_options,
             lowest=lowest, highest=highest, random_state=rng,
@@ -806,7 +807,8 @@ class MatrixFactorization(Using):
         Raises
         ------
         ValueError
-            If it is not fitted, or a setting of the parameters' form was changed since.
+            If it is not fitted, a setting of the parameters' form was changed since, or the
+            solver's options have a rule of your own.
         OSError
             If the file cannot be written.
         """
@@ -820,11 +822,13 @@ class MatrixFactorization(Using):
     ) -> None:
         seed = self.random_state
         form, blocks = _model_file.pack_parameters(self.parameters_)
+        options = as_json(self.solver_options)
+        from_json(SOLVERS[self.solver].options, options)  # nothing is saved that cannot be loaded
         settings = (
             settings
             | {name: getattr(self, name) for name in _SETTINGS}
             | {
-                "solver_options": as_json(self.solver_options),
+                "solver_options": options,
                 "random_state": None if isinstance(seed, np.random.Generator | None) else int(seed),
                 "parameters": form,
                 "history_columns": list(self.history_.columns),

@@ -130,12 +130,23 @@ def test_predictions_stay_in_the_range_without_overflow():
         assert theta.predict([0, 1], 0).tolist() == [5.5, 0.5]
 
 
+def test_a_range_of_no_numbers():
+    with pytest.raises(ValueError, match="`rating_range` must be finite, got nan"):
+        scf.MatrixFactorization(rating_range=(np.nan, 5))
+    with pytest.raises(TypeError, match="`rating_range` must be a number, got "):
+        scf.MatrixFactorization(rating_range=((1, 2), 3))
+    with pytest.raises(ValueError, match="`solver` must be one of sgd, grg, varpro, got array"):
+        scf.MatrixFactorization(solver=np.array(["sgd", "grg"]))
+
+
 def test_a_rating_that_no_prediction_reaches():
     ratings = scf.Ratings(["ann", "bob"], [7], [0, 1], [0, 0], [3.0, 4.5])
     model = scf.MatrixFactorization(2, rating_range=(3, 4), random_state=0)
     message = r"^rating of item 7 by user 'bob' must be in the `rating_range` \[3, 4\], got 4.5$"
     with pytest.raises(ValueError, match=message):
         model.fit(ratings)
+    with pytest.raises(ValueError, match=message):
+        model.lr_find(ratings)
     model.set_params(rating_range=(3, 4.5)).fit(ratings)  # the ends belong to it
     with pytest.raises(ValueError, match=message.replace("4\\]", "4.5\\]").replace("4.5$", "9$")):
         model.partial_fit([["bob", 7]], [9])

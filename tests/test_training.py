@@ -537,6 +537,15 @@ class TestSavedModels:
         assert loaded.parameters_.equals(fitted.parameters_)
         assert repr(loaded) == repr(fitted)
 
+    def test_a_rule_of_ones_own_cannot_be_saved(self, ratings, tmp_path):
+        class Lion(scf.SGD):
+            pass
+
+        own = model(solver_options=scf.SGDOptions(2, 0.01, optimizer=Lion())).fit(ratings)
+        with pytest.raises(ValueError, match=r"`optimizer` must be one of sgd, .* got 'lion'$"):
+            own.save(tmp_path / "m.npz")
+        assert not list(tmp_path.iterdir())
+
     @pytest.mark.parametrize("where", [0.1, 0.5, 0.9])
     def test_damaged(self, ratings, tmp_path, where):
         path = tmp_path / "m.npz"
@@ -551,6 +560,15 @@ class TestSavedModels:
         ):
             with pytest.raises(ValueError, match=r"^m\.npz is not a model saved by shallow_cf$"):
                 read(path)
+
+    def test_cut_short_at_any_length(self, ratings, tmp_path):
+        path = tmp_path / "m.npz"
+        model().fit(ratings).save(path)
+        whole = path.read_bytes()
+        for length in range(0, len(whole), 101):
+            path.write_bytes(whole[:length])
+            with pytest.raises(ValueError, match=r"^m\.npz is not a model saved by shallow_cf$"):
+                scf.MatrixFactorization.load(path)
 
 
 class TestScikitLearn:
