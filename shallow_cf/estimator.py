@@ -518,6 +518,8 @@ class MatrixFactorization(Using):
         options: Any = None,
     ) -> SolverResult:
         check_in_range(ratings, start.rating_range)
+        if not (callback is None or callable(callback)):
+            raise TypeError(f"`callback` must be a function, got {callback!r}")
         options = options or self.solver_options
         if self.solver == "sgd":
             if valid is not None:

@@ -98,6 +98,10 @@ class TestFit:
         with pytest.raises(ValueError, match="or the ratings, are so large that the error overfl"):
             model(rating_range=None).fit(pairs, stars)
 
+    def test_a_callback_that_cannot_be_called(self, ratings):
+        with pytest.raises(TypeError, match=r"^`callback` must be a function, got 3$"):
+            model().fit(ratings, callback=3)
+
     def test_patience_without_validation_ratings(self, ratings):
         options = scf.SGDOptions(patience=3)
         with pytest.raises(ValueError, match="`patience` needs validation ratings: pass `valid`"):
