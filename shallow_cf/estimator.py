@@ -343,6 +343,18 @@ class MatrixFactorization(Using):
         ValueError
             As `fit`; or if ids are of another type than the known ones, or a setting of the
             parameters' form (`n_factors`, `bias`, `global_mean`, `rating_range`) was changed.
+
+        Examples
+        --------
+        >>> import shallow_cf as scf
+        >>> ratings = scf.load_crosstab()
+        >>> model = scf.MatrixFactorization(solver="varpro", random_state=0).fit(ratings)
+        >>> newer = scf.Ratings.from_arrays([[294, 260], [999, 260], [999, 527]], [3, 5, 4])
+        >>> model = model.partial_fit(newer)  # user 999 is new
+        >>> model.ratings_
+        Ratings(16 users x 15 items, 208 ratings)
+        >>> model.user_ids_[-1]
+        np.int64(999)
         """
         if not hasattr(self, "parameters_"):
             return self.fit(ratings, y, valid=valid, callback=callback)
@@ -664,6 +676,14 @@ class MatrixFactorization(Using):
         ------
         ValueError
             If there is no variance: all ratings are equal, or there is but one.
+
+        Examples
+        --------
+        >>> import shallow_cf as scf
+        >>> ratings = scf.Ratings.from_arrays([["ann", "Alien"], ["ann", "Babe"]], [5, 3])
+        >>> theta = scf.Parameters([[2.0]], [[2.5], [2.0]])  # predicts 5 and 4 stars
+        >>> scf.MatrixFactorization.from_parameters(ratings, theta).score(ratings)
+        0.5
         """
         ratings = as_ratings(ratings, y)
         e = self._errors(ratings)
@@ -813,6 +833,21 @@ class MatrixFactorization(Using):
             solver's options have a rule of your own.
         OSError
             If the file cannot be written.
+
+        Examples
+        --------
+        A model without its ratings predicts the same, but does not tell who rated what:
+
+        >>> import tempfile
+        >>> from pathlib import Path
+        >>> import shallow_cf as scf
+        >>> ratings = scf.load_crosstab()
+        >>> model = scf.MatrixFactorization(solver="varpro", random_state=0).fit(ratings)
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     model.save(Path(folder) / "model.npz", ratings=False)
+        ...     loaded = scf.MatrixFactorization.load(Path(folder) / "model.npz")
+        >>> loaded.ratings_ is None
+        True
         """
         self._fitted()
         self._check_form()

@@ -489,7 +489,15 @@ def from_columns(
 
 
 def check_ratings(value: object, name: str = "ratings") -> None:
-    """Refuse what is no `Ratings`, saying how to make them."""
+    """Refuse what is no `Ratings`, saying how to make them.
+
+    Examples
+    --------
+    >>> check_ratings([[5, 4], [3, 5]])
+    Traceback (most recent call last):
+        ...
+    TypeError: `ratings` must be Ratings (see Ratings.from_frame), got list
+    """
     if not isinstance(value, Ratings):
         kind = type(value).__name__
         raise TypeError(f"`{name}` must be Ratings (see Ratings.from_frame), got {kind}")
