@@ -54,7 +54,7 @@ from shallow_cf._checks import (
     check_range,
 )
 from shallow_cf._ids import index_of
-from shallow_cf._inputs import aligned
+from shallow_cf._inputs import aligned, check_in_range
 from shallow_cf.parameters import INITS, FloatArray, IntArray, Packable, Parameters, slope, squash
 from shallow_cf.ratings import Ratings, check_ratings
 from shallow_cf.solvers import descent
@@ -519,6 +519,7 @@ class EmbeddingNet:
         True
         """
         check_ratings(ratings)
+        check_in_range(ratings, self.rating_range)
         if valid is not None:
             check_ratings(valid, "valid")
             valid = aligned(valid, ratings)

@@ -387,6 +387,8 @@ class TestBadInput:
             scf.EmbeddingNet().fit(crosstab.to_crosstab())
         with pytest.raises(TypeError, match="`valid` must be Ratings"):
             scf.EmbeddingNet().fit(crosstab, valid=crosstab.to_frame())
+        with pytest.raises(ValueError, match=r"must be in the `rating_range` \[1, 4\], got 5"):
+            scf.EmbeddingNet(rating_range=(1, 4)).fit(crosstab)
 
     def test_unknown_ids(self, crosstab):
         model = scf.EmbeddingNet(2, solver_options=options(1), random_state=0).fit(crosstab)
