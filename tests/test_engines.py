@@ -274,6 +274,7 @@ def test_every_result_of_large_and_odd_books(slowly_recomputed, book):
 # --- what the reader types into yellow cells -------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("book", "bias"), [("picks", False), ("picks-bias", True)])
 def test_chosen_user_movie_step_and_learning_rate(recomputed, book, bias):
     output = Book(recomputed[book][1])
@@ -282,6 +283,7 @@ def test_chosen_user_movie_step_and_learning_rate(recomputed, book, bias):
     check_sgd(output, SMALL, parameters, 0.02)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("n", range(len(SENTENCES)))
 def test_words_of_any_sentence(recomputed, n):
     # Of a long sentence the first 250 characters are looked at.

@@ -35,7 +35,7 @@ from shallow_cf.workbook.reader import read_all
 
 SEED = 20190415
 #: Mutants of the default run, and of each of the slow test's parts.
-DEFAULT, PART, N_PARTS = 48, 200, 10
+DEFAULT, PART, N_PARTS = 24, 200, 10
 SLOWEST = 5.0  # seconds of computing that a single call may take
 WORKBOOK, RELATIONS, TYPES = "xl/workbook.xml", "xl/_rels/workbook.xml.rels", "[Content_Types].xml"
 SHEETS = {"dotprod": "xl/worksheets/sheet1.xml", "bias": "xl/worksheets/sheet2.xml"}

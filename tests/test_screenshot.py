@@ -55,6 +55,7 @@ def pixels(path):
 # --- with LibreOffice and Poppler -----------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("printer")
 def test_a_picture_a_page_named_after_book_and_sheet(book, capsys):
     assert cli.main(["screenshot", str(book), "-o", "png/", "--dpi", "60", "--json"]) == 0
