@@ -1262,6 +1262,7 @@ def test_the_published_workbook_keeps_all_but_its_numbers(reference_workbook, tm
     assert all(check.ok for check in checks.values())
 
 
+@pytest.mark.slow
 def test_libreoffice_computes_our_numbers_from_the_patched_published_workbook(
     reference_workbook, tmp_path
 ):
@@ -1302,6 +1303,7 @@ def one_clear_line():
 
 @settings(max_examples=150, deadline=None)
 @given(data=st.data())
+@pytest.mark.slow
 def test_damaged_xml_is_read_or_refused_but_never_crashes(tmp_path_factory, data):
     folder = tmp_path_factory.mktemp("fuzzed")
     path, out = folder / "fuzzed.xlsx", folder / "out.xlsx"

@@ -439,6 +439,7 @@ def test_constraints_that_hold_for_all_ratings_only():
 # --- solving what was written -----------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_solve_respects_what_was_written(tmp_path, crosstab):
     rows = np.array([np.inf, 0.5, np.inf, np.inf, np.inf])
     options = SolverOptions(
