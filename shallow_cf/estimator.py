@@ -308,7 +308,7 @@ class MatrixFactorization(Using):
         start = self._start(ratings, rng)
         keep = None
         if checkpoint is not None:
-            keep = self._keeper(checkpoint, checkpoint_every, ratings, valid)
+            keep = self._keeper(checkpoint, checkpoint_every, start, ratings, valid)
         result = self._solve(ratings, start, rng, valid, callback, keep)
         return self._take(ratings, result)
 
@@ -448,8 +448,8 @@ class MatrixFactorization(Using):
         for kind, given in (("ratings", ratings), ("validation ratings", valid)):
             if made_with[kind] != _model_file.fingerprint(given):
                 raise ValueError(f"{name} was made with other {kind} than these")
-        keep = model._keeper(checkpoint, checkpoint_every, ratings, valid)
         start = model.parameters_
+        keep = model._keeper(checkpoint, checkpoint_every, start, ratings, valid)
         result = model._solve(ratings, start, rng, valid, callback, keep, progress)
         return model._take(ratings, result)
 
@@ -493,29 +493,22 @@ class MatrixFactorization(Using):
             lowest=lowest, highest=highest, random_state=rng,
         )  # fmt: skip
 
+    def _drawn(self, n_users: int, n_items: int, rng: np.random.Generator) -> list[FloatArray]:
+        """Random numbers as the settings say, block by block."""
+        return Parameters.random(
+            n_users, n_items, self.n_factors, bias=self.bias,
+            init=self.init, scale=self.init_scale, random_state=rng,
+        ).blocks()  # fmt: skip
+
     def _start(self, ratings: Ratings, rng: np.random.Generator) -> Parameters:
-        drawn = Parameters.random(
-            ratings.n_users,
-            ratings.n_items,
-            self.n_factors,
-            bias=self.bias,
-            init=self.init,
-            scale=self.init_scale,
-            random_state=rng,
-        )
+        drawn = self._drawn(ratings.n_users, ratings.n_items, rng)
         mean = float(ratings.rating.mean()) if self.global_mean else None
-        return Parameters(
-            *drawn.blocks(), global_mean=mean, rating_range=check_range("", self.rating_range)
-        )
+        return Parameters(*drawn, global_mean=mean, rating_range=self.rating_range)
 
     def _extended(self, n_users: int, n_items: int, rng: np.random.Generator) -> Parameters:
         """The parameters with drawn ones for users and items that came later."""
         known = self.parameters_
-        drawn = Parameters.random(
-            n_users, n_items, self.n_factors, bias=known.has_bias,
-            init=self.init, scale=self.init_scale, random_state=rng,
-        )  # fmt: skip
-        pairs = zip(known.blocks(), drawn.blocks(), strict=True)
+        pairs = zip(known.blocks(), self._drawn(n_users, n_items, rng), strict=True)
         return known.with_blocks(np.concatenate([old, new[len(old) :]]) for old, new in pairs)
 
     def _solve(
@@ -556,16 +549,20 @@ class MatrixFactorization(Using):
         return self
 
     def _keeper(
-        self, path: str | os.PathLike[str], every: int, ratings: Ratings, valid: Ratings | None
+        self,
+        path: str | os.PathLike[str],
+        every: int,
+        form: Parameters,
+        ratings: Ratings,
+        valid: Ratings | None,
     ) -> Any:
-        """What writes a checkpoint after every few epochs and after the last."""
+        """What writes a checkpoint, parameters of this form, every few epochs and at the end."""
         check_int("checkpoint_every", every, 1)
         check_place(path)
         prints = {
             "ratings": _model_file.fingerprint(ratings),
             "validation ratings": _model_file.fingerprint(valid),
         }
-        form = self._start(ratings, np.random.default_rng(0))
         model = copy.copy(self)
         model.user_ids_, model.item_ids_, model.ratings_ = ratings.user_ids, ratings.item_ids, None
 
