@@ -16,7 +16,7 @@ descent of the mean with learning rate eta makes the steps of (16a) with 2 eta/|
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any, Protocol, cast
 
@@ -420,17 +420,31 @@ def _epoch(
     rng: np.random.Generator,
 ) -> tuple[FloatArray, Memory, float]:
     """Once through the ratings: new parameters and memory, and the last learning rate."""
-    n = problem.n_ratings
-    order = rng.permutation(n) if options.shuffle else np.arange(n)
     theta, memory, eta = progress.theta.copy(), _copied(progress.memory), 0.0
     with np.errstate(over="ignore", invalid="ignore"):
-        for first in range(0, n, options.batch_size):
-            batch = order[first : first + options.batch_size]
+        for done, batch in batches(problem.n_ratings, options, rng):
             g = batch_gradient(problem, options, theta, batch)
-            setting = options.pace.at(epoch, options.n_epochs, first / n)
+            setting = options.pace.at(epoch, options.n_epochs, done)
             eta = options.learning_rate * setting.factor
             apply(options.rule, theta, g, memory, eta, setting.momentum)
     return theta, memory, eta
+
+
+def batches(
+    n: int, options: SGDOptions, rng: np.random.Generator
+) -> Iterator[tuple[float, IntArray]]:
+    """The batches of an epoch over n ratings: the share done before it, and its positions.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> options = SGDOptions(batch_size=3, shuffle=False)
+    >>> [(done, batch.tolist()) for done, batch in batches(4, options, np.random.default_rng(0))]
+    [(0.0, [0, 1, 2]), (0.75, [3])]
+    """
+    order = rng.permutation(n) if options.shuffle else np.arange(n)
+    for first in range(0, n, options.batch_size):
+        yield first / n, order[first : first + options.batch_size]
 
 
 def batch_gradient(

@@ -199,9 +199,8 @@ def sweep(
 def _batches(n: int, options: SGDOptions, rng: np.random.Generator) -> Iterator[IntArray]:
     """Batches without end, epoch after epoch."""
     while True:
-        order = rng.permutation(n) if options.shuffle else np.arange(n)
-        for first in range(0, n, options.batch_size):
-            yield order[first : first + options.batch_size]
+        for _, batch in descent.batches(n, options, rng):
+            yield batch
 
 
 def _loss(problem: Descendable, theta: FloatArray, sample: IntArray) -> float:

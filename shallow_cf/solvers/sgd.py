@@ -43,16 +43,18 @@ class Factorization:
 
     def gradient(self, theta: FloatArray, batch: IntArray) -> FloatArray:
         """Gradient of 1/2 sum e^2 over a batch. Equations (4a) to (4d)."""
-        parameters, data = self.form.unpack(theta), self.ratings
-        u, i = data.user_idx[batch], data.item_idx[batch]
-        _, e = objective.batch_residuals(parameters, u, i, data.rating[batch])
+        parameters, (u, i, r) = self.form.unpack(theta), self._triplets(batch)
+        _, e = objective.batch_residuals(parameters, u, i, r)
         return objective.packed_sums(parameters, u, i, e)
 
     def batch_mse(self, theta: FloatArray, batch: IntArray) -> float:
         """Mean squared error of a batch, stars**2."""
-        u, i = self.ratings.user_idx[batch], self.ratings.item_idx[batch]
-        e = self.form.unpack(theta).predict(u, i) - self.ratings.rating[batch]  # (2)
+        e, _ = objective.batch_residuals(self.form.unpack(theta), *self._triplets(batch))
         return float(e @ e) / len(e)  # (3c)
+
+    def _triplets(self, batch: IntArray) -> tuple[IntArray, IntArray, FloatArray]:
+        data = self.ratings
+        return data.user_idx[batch], data.item_idx[batch], data.rating[batch]
 
     def rmse(self, theta: FloatArray) -> float:
         """RMSE over the training ratings, stars."""
