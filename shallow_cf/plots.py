@@ -123,9 +123,7 @@ def plot_biases(
     >>> len(ax.patches), ax.get_xlabel()  # a bar an item
     (6, 'bias, stars')
     """
-    table = model.bias_list(
-        n, side=side, min_ratings=min_ratings, most_rated=most_rated, titles=titles
-    )
+    table = model.bias_list(n, side=side, min_ratings=min_ratings, most_rated=most_rated)
     ax = _axes(ax, 8, 2 + 0.26 * len(table))
     _bars(ax, table, side, "bias", titles)
     unit = "score" if model.parameters_.rating_range is not None else "stars"
@@ -190,7 +188,6 @@ def plot_factor_extremes(
         components=factor if components else None,
         min_ratings=min_ratings,
         most_rated=most_rated,
-        titles=titles,
     )
     name = f"{'component' if components else 'factor'} {factor}"
     table = every[every["factor"] == name]
