@@ -29,8 +29,6 @@ from shallow_cf.commands.shared import (
 )
 from shallow_cf.estimator import MatrixFactorization
 from shallow_cf.evaluation import (
-    BiasesOnly,
-    GlobalMean,
     compare,
     cross_validate,
     evaluate,
@@ -38,6 +36,7 @@ from shallow_cf.evaluation import (
     split,
     split_by_time,
 )
+from shallow_cf.evaluation.baselines import BASELINES
 from shallow_cf.ratings import Ratings
 
 SPLITS = ("random", "time", "leave-k-out")
@@ -187,8 +186,7 @@ def _judge_folds(args: Args, ratings: Ratings) -> Outcome:
     model = make_model(args, ratings)
     with progress("training", "epochs", args.folds * model.solver_options.n_epochs) as step:
         models: dict[str, Any] = {
-            "global mean": GlobalMean(),
-            "biases only": BiasesOnly(),
+            **{name: kind() for name, kind in BASELINES.items()},
             "this model": _Watched(model, step),
         }
         tables = {

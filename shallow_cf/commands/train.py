@@ -25,7 +25,8 @@ from shallow_cf.commands.shared import (
     table_lines,
 )
 from shallow_cf.estimator import MatrixFactorization
-from shallow_cf.evaluation import BiasesOnly, GlobalMean, mae, rmse, split
+from shallow_cf.evaluation import mae, rmse, split
+from shallow_cf.evaluation.baselines import BASELINES
 from shallow_cf.ratings import Ratings
 
 
@@ -141,8 +142,7 @@ def _compared(
 ) -> dict[str, dict[str, float]]:
     """Errors of the baselines and of the model on the ratings they are judged by."""
     models: dict[str, Any] = {
-        "global mean": GlobalMean().fit(ratings),
-        "biases only": BiasesOnly().fit(ratings),
+        **{name: kind().fit(ratings) for name, kind in BASELINES.items()},
         "this model": model,
     }
     return {name: {"rmse": rmse(it, judged), "mae": mae(it, judged)} for name, it in models.items()}

@@ -137,6 +137,13 @@ class BiasesOnly:
         return f"BiasesOnly(reg={self.reg:g})"
 
 
+#: What to print beside every result, with default settings.
+BASELINES: dict[str, type[GlobalMean | BiasesOnly]] = {
+    "global mean": GlobalMean,
+    "biases only": BiasesOnly,
+}
+
+
 def _solve(ratings: Ratings, deviation: FloatArray, reg: float) -> FloatArray:
     """The biases, users before items, at which the gradient of the ridge regression is 0.
 

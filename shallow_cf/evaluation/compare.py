@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from shallow_cf.evaluation.baselines import BiasesOnly, GlobalMean
+from shallow_cf.evaluation.baselines import BASELINES
 from shallow_cf.evaluation.errors import FloatArray, Predictor, mae, rmse
 from shallow_cf.evaluation.ranking import ranking_metrics
 from shallow_cf.evaluation.splits import k_fold
@@ -111,10 +111,7 @@ def compare(
     {'global mean': 1.0, 'biases only': 0.98, 'strict': 0.98}
     """
     named = models if isinstance(models, Mapping) else {type(models).__name__: models}
-    baselines: dict[str, Predictor] = {
-        "global mean": GlobalMean().fit(train),
-        "biases only": BiasesOnly().fit(train),
-    }
+    baselines: dict[str, Predictor] = {name: kind().fit(train) for name, kind in BASELINES.items()}
     for name in baselines:
         if name in named:
             raise ValueError(f"`models`: {name!r} is the name of a baseline")
