@@ -21,9 +21,11 @@ from shallow_cf.meaning import PrincipalComponents
 from shallow_cf.net import EmbeddingNet, NetParameters
 from shallow_cf.objective import GradientError, check_gradient
 from shallow_cf.parameters import Parameters
+from shallow_cf.posterior import Posterior
 from shallow_cf.ratings import Ratings
 from shallow_cf.recommend import Explanation
 from shallow_cf.reports import Report, answer_report, limits_report, sensitivity_report
+from shallow_cf.solvers.als import ALSOptions
 from shallow_cf.solvers.descent import DivergenceError, SGDOptions
 from shallow_cf.solvers.lr_find import LearningRates, lr_find
 from shallow_cf.solvers.optimizers import (
@@ -39,6 +41,7 @@ from shallow_cf.solvers.options import Constraint, SolverOptions
 from shallow_cf.solvers.result import SolverResult
 from shallow_cf.solvers.schedules import Constant, Cosine, Linear, OneCycle, Step
 from shallow_cf.solvers.varpro import VarproOptions
+from shallow_cf.solvers.vb import VBOptions
 from shallow_cf.workbook import (
     NewUserSolution,
     SheetCheck,

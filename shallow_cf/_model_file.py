@@ -15,6 +15,7 @@ import numpy.typing as npt
 from shallow_cf._files import whole_file
 from shallow_cf._ids import as_ids
 from shallow_cf.parameters import Parameters
+from shallow_cf.posterior import Posterior, RowPrior
 from shallow_cf.ratings import Ratings
 from shallow_cf.solvers.descent import Progress
 
@@ -90,6 +91,42 @@ def unpack_ratings(arrays: Arrays) -> Ratings | None:
         return None
     ids = as_ids(arrays["user_ids"]), as_ids(arrays["item_ids"])
     return Ratings(*ids, *(arrays.get(name) for name in _TRIPLETS))  # type: ignore[arg-type]
+
+
+def pack_posterior(posterior: Posterior) -> Arrays:
+    """Covariances, priors and noise."""
+    arrays: Arrays = {"posterior.noise_std": np.array(posterior.noise_std)}
+    for side in ("user", "item"):
+        arrays[f"posterior.{side}_covariance"] = getattr(posterior, f"{side}_covariance")
+        prior = getattr(posterior, f"{side}_prior")
+        arrays |= {f"posterior.{side}_{k}": v for k, v in prior._asdict().items()}
+    return arrays
+
+
+def unpack_posterior(arrays: Arrays, parameters: Parameters) -> Posterior | None:
+    """What `pack_posterior` took apart, or None where the file has none.
+
+    Raises
+    ------
+    ValueError
+        If it does not belong to such parameters.
+    """
+    if "posterior.noise_std" not in arrays:
+        return None
+
+    user_prior, item_prior = (
+        RowPrior._make(arrays[f"posterior.{side}_{name}"] for name in RowPrior._fields)
+        for side in ("user", "item")
+    )
+    posterior = Posterior(
+        arrays["posterior.user_covariance"],
+        arrays["posterior.item_covariance"],
+        user_prior,
+        item_prior,
+        float(arrays["posterior.noise_std"]),
+    )
+    posterior.check(parameters)
+    return posterior
 
 
 def pack_progress(progress: Progress) -> tuple[Settings, Arrays]:

@@ -8,7 +8,7 @@ import warnings
 from collections.abc import Mapping
 from dataclasses import fields, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, overload
 
 import numpy as np
 import numpy.typing as npt
@@ -26,10 +26,12 @@ from shallow_cf._checks import (
 from shallow_cf._files import check_place
 from shallow_cf._ids import as_ids, check_kind, find_ids, index_of
 from shallow_cf._inputs import aligned, as_ratings, check_in_range, id_columns, joined, overlaid
+from shallow_cf._jobs import Map, check_jobs, mapping
 from shallow_cf._using import Using
 from shallow_cf.parameters import INITS, FloatArray, IntArray, Parameters
+from shallow_cf.posterior import Posterior
 from shallow_cf.ratings import Ratings, check_ratings
-from shallow_cf.solvers import SOLVERS, sgd
+from shallow_cf.solvers import SOLVERS, solvers_that_accept
 from shallow_cf.solvers.descent import Progress, is_whole
 from shallow_cf.solvers.lr_find import LearningRates, lr_find
 from shallow_cf.solvers.options import SolverOptions, as_json, from_json, select_constraints
@@ -39,7 +41,7 @@ UNKNOWN = ("error", "mean", "nan")
 _GENERATORS = ("MT19937", "PCG64", "PCG64DXSM", "Philox", "SFC64")
 _SETTINGS = (
     "n_factors", "bias", "global_mean", "rating_range", "solver", "solver_options", "init",
-    "init_scale", "unknown", "random_state",
+    "init_scale", "unknown", "random_state", "n_jobs",
 )  # fmt: skip
 
 
@@ -56,17 +58,19 @@ class MatrixFactorization(Using):
     bias : bool
         Whether each user and each item has a bias.
     global_mean : bool
-        Whether predictions start from the mean of the ratings. Only with solver "sgd".
+        Whether predictions start from the mean of the ratings. Only with the solvers "sgd",
+        "als" and "vb".
     rating_range : (float, float), optional
         Lowest and highest prediction, stars; a sigmoid keeps predictions in between. Only
         with solver "sgd".
-    solver : {"sgd", "grg", "varpro"}
-        Mini-batch gradient descent, Excel's Solver mirrored, or variable projection.
-    solver_options : SGDOptions, SolverOptions or VarproOptions, optional
+    solver : {"sgd", "grg", "varpro", "als", "vb"}
+        Mini-batch gradient descent, Excel's Solver mirrored, variable projection, alternating
+        least squares, or variational Bayes: the most accurate, which also says how sure it is.
+    solver_options : SGDOptions, SolverOptions, VarproOptions, ALSOptions or VBOptions, optional
         Settings of that solver; its defaults if None.
     init : {"uniform", "symmetric", "normal"}
         How parameters start: uniform(0, init_scale), uniform(-init_scale, init_scale), or
-        normal with standard deviation init_scale.
+        normal with standard deviation init_scale. Solver "vb" finds a start of its own.
     init_scale : float
         Size of the start.
     unknown : {"error", "mean", "nan"}
@@ -74,6 +78,9 @@ class MatrixFactorization(Using):
         the average user or item (the mean of all embeddings and biases), or give NaN.
     random_state : int or Generator, optional
         Of the start and of the order of ratings. Same seed, same bits.
+    n_jobs : int
+        Threads that the solvers "als" and "vb" work in, -1 for one a core. The result is the
+        same with any number.
 
     Attributes
     ----------
@@ -86,6 +93,8 @@ class MatrixFactorization(Using):
     user_bias_, item_bias_ : (n_users,) and (n_items,) arrays, stars, or None
     ratings_ : Ratings or None
         What it was fitted on, None on a model that was saved without it.
+    posterior_ : Posterior or None
+        How sure the model is of its parameters; None unless the solver is "vb".
     history_ : DataFrame
         A row an epoch, iteration or (multistart) search, the start first. With solver
         "sgd" the columns are ``epoch``, ``train_rmse`` and ``valid_rmse`` (stars; NaN
@@ -123,6 +132,7 @@ class MatrixFactorization(Using):
     user_ids_: npt.NDArray[Any]
     item_ids_: npt.NDArray[Any]
     ratings_: Ratings | None
+    posterior_: Posterior | None
     history_: pd.DataFrame
     result_: SolverResult
 
@@ -139,6 +149,7 @@ class MatrixFactorization(Using):
         init_scale: float = 1.0,
         unknown: str = "error",
         random_state: int | np.random.Generator | None = None,
+        n_jobs: int = 1,
     ) -> None:
         self.n_factors = check_int("n_factors", n_factors, 1)
         self.bias = check_bool("bias", bias)
@@ -146,11 +157,12 @@ class MatrixFactorization(Using):
         check_range("rating_range", rating_range)
         self.rating_range = rating_range
         self.solver = check_choice("solver", solver, tuple(SOLVERS))
-        if solver != "sgd" and (global_mean or rating_range is not None):
-            raise ValueError(
-                f"solver {solver!r} works on the spreadsheet's model, which has no `global_mean` "
-                "and no `rating_range`: use solver 'sgd' for those"
-            )
+        for name, wanted in (("global_mean", global_mean), ("rating_range", rating_range)):
+            if wanted and name not in SOLVERS[solver].accepts:
+                raise ValueError(
+                    f"solver {solver!r} works on a model without `{name}`: "
+                    f"use solver {solvers_that_accept(name)} for that"
+                )
         expected = SOLVERS[solver].options
         self.solver_options = expected() if solver_options is None else solver_options
         if not isinstance(self.solver_options, expected):
@@ -163,6 +175,8 @@ class MatrixFactorization(Using):
         self.unknown = check_choice("unknown", unknown, UNKNOWN)
         check_random_state(random_state)
         self.random_state = random_state
+        check_jobs(n_jobs)
+        self.n_jobs = n_jobs
 
     def __repr__(self) -> str:
         shown = ", ".join(f"{name}={getattr(self, name)!r}" for name in _SETTINGS)
@@ -247,6 +261,7 @@ class MatrixFactorization(Using):
         callback: Callback | None = None,
         checkpoint: str | os.PathLike[str] | None = None,
         checkpoint_every: int = 1,
+        map: Map | None = None,
     ) -> MatrixFactorization:
         """Find embeddings for the ratings.
 
@@ -259,8 +274,8 @@ class MatrixFactorization(Using):
         y : (n,) array of float, optional
             Stars of the pairs.
         valid : Ratings, optional
-            Ratings of these users and items to measure on after each epoch, and for the
-            options' ``patience``. Only with solver "sgd".
+            Ratings of these users and items to measure on after each epoch or sweep, and
+            for SGD's ``patience``. Only with the solvers "sgd", "als" and "vb".
         callback : callable, optional
             Called with each row of the trace (a dict) as it comes; returning True
             stops, keeping what was reached.
@@ -268,6 +283,10 @@ class MatrixFactorization(Using):
             File to keep the run in, see `resume`; `load` reads it too. Only with solver "sgd".
         checkpoint_every : int
             After how many epochs it is written.
+        map : callable, optional
+            What calls a function on each block of rows, in the place of threads: with the
+            signature of Python's `map`, and wherever it likes, such as on other machines.
+            Only with the solvers "als" and "vb".
 
         Returns
         -------
@@ -309,7 +328,7 @@ class MatrixFactorization(Using):
         keep = None
         if checkpoint is not None:
             keep = self._keeper(checkpoint, checkpoint_every, start, ratings, valid)
-        result = self._solve(ratings, start, rng, valid, callback, keep)
+        result = self._solve(ratings, start, rng, valid, callback, keep, map=map)
         return self._take(ratings, result)
 
     def partial_fit(
@@ -342,7 +361,8 @@ class MatrixFactorization(Using):
         ------
         ValueError
             As `fit`; or if ids are of another type than the known ones, or a setting of the
-            parameters' form (`n_factors`, `bias`, `global_mean`, `rating_range`) was changed.
+            parameters' form (`n_factors`, `bias`, `global_mean`, `rating_range`) was changed;
+            or if the solver is "vb", which does not go on from what there is.
 
         Examples
         --------
@@ -359,6 +379,11 @@ class MatrixFactorization(Using):
         if not hasattr(self, "parameters_"):
             return self.fit(ratings, y, valid=valid, callback=callback)
         self._check_form()
+        if "start" not in SOLVERS[self.solver].accepts:
+            raise ValueError(
+                f"solver {self.solver!r} finds its own start: `fit` it on all ratings anew, or "
+                "`fold_in_user` and `fold_in_item` what has come since"
+            )
         ratings, valid = as_ratings(ratings, y), _checked(valid)
         rng = np.random.default_rng(self.random_state)
         user_ids = joined(self.user_ids_, ratings.user_ids, "user")
@@ -521,22 +546,29 @@ class MatrixFactorization(Using):
         keep: Any,
         progress: Progress | None = None,
         options: Any = None,
+        map: Map | None = None,
     ) -> SolverResult:
         check_in_range(ratings, start.rating_range)
         if not (callback is None or callable(callback)):
             raise TypeError(f"`callback` must be a function, got {callback!r}")
-        options = options or self.solver_options
-        if self.solver == "sgd":
-            if valid is not None:
-                valid = aligned(valid, ratings)
-            result = sgd.solve(
-                ratings, start, options, callback, rng,
-                valid=valid, keep=keep, progress=progress,
-            )  # fmt: skip
-        elif valid is not None or keep is not None:
-            raise ValueError(f"solver {self.solver!r} takes no `valid` and no `checkpoint`")
-        else:
-            result = SOLVERS[self.solver].solve(ratings, start, options, callback, rng)
+        solver = SOLVERS[self.solver]
+        more = {"valid": valid, "checkpoint": keep, "map": map}
+        for name, given in more.items():
+            if given is not None and name not in solver.accepts:
+                raise ValueError(
+                    f"solver {self.solver!r} takes no `{name}`: {solvers_that_accept(name)} does"
+                )
+        wanted: dict[str, Any] = {}
+        if valid is not None:
+            wanted["valid"] = aligned(valid, ratings)
+        if "checkpoint" in solver.accepts:
+            wanted |= {"keep": keep, "progress": progress}
+        with mapping(self.n_jobs) as threads:
+            if "map" in solver.accepts:
+                wanted["map"] = threads if map is None else map
+            result = solver.solve(
+                ratings, start, options or self.solver_options, callback, rng, **wanted
+            )
         if result.code in WITHOUT_SOLUTION:
             warnings.warn(result.message, RuntimeWarning, stacklevel=3)
         return result
@@ -545,6 +577,7 @@ class MatrixFactorization(Using):
         """Make a run's outcome this model's."""
         self.user_ids_, self.item_ids_, self.ratings_ = ratings.user_ids, ratings.item_ids, ratings
         self.parameters_, self.result_ = result.parameters, result
+        self.posterior_ = result.posterior
         self.history_ = pd.DataFrame(result.trace)
         return self
 
@@ -565,6 +598,7 @@ class MatrixFactorization(Using):
         }
         model = copy.copy(self)
         model.user_ids_, model.item_ids_, model.ratings_ = ratings.user_ids, ratings.item_ids, None
+        model.posterior_ = None
 
         def keep(progress: Progress) -> None:
             if progress.epoch % every and progress.epoch != self.solver_options.n_epochs:
@@ -597,7 +631,17 @@ class MatrixFactorization(Using):
         """b_i, (n_items,), stars, or None without biases."""
         return self._fitted().item_bias
 
-    def predict(self, user_ids: Any, item_ids: npt.ArrayLike | None = None) -> FloatArray:
+    @overload
+    def predict(self, user_ids: Any, item_ids: npt.ArrayLike | None = None) -> FloatArray: ...
+
+    @overload
+    def predict(
+        self, user_ids: Any, item_ids: npt.ArrayLike | None = None, *, return_std: Literal[True]
+    ) -> tuple[FloatArray, FloatArray]: ...
+
+    def predict(
+        self, user_ids: Any, item_ids: npt.ArrayLike | None = None, *, return_std: bool = False
+    ) -> FloatArray | tuple[FloatArray, FloatArray]:
         """Predicted stars for pairs of ids.
 
         Parameters
@@ -605,17 +649,21 @@ class MatrixFactorization(Using):
         user_ids, item_ids : ids that broadcast against each other
             Without `item_ids`, `user_ids` is an (n, 2) array or a table of two columns: user
             id and item id.
+        return_std : bool
+            Whether to give standard deviations too: how far ratings may be expected from the
+            predictions. Only with solver "vb".
 
         Returns
         -------
         array of float
-            Stars, in the broadcast shape.
+            Stars, in the broadcast shape; with `return_std` a pair of such arrays.
 
         Raises
         ------
         ValueError
             If an id was not in the ratings the model was fitted on and `unknown` is "error";
-            if all ids are of another type than those.
+            if all ids are of another type than those; if standard deviations are wanted of a
+            model without a posterior.
 
         Examples
         --------
@@ -643,23 +691,35 @@ class MatrixFactorization(Using):
             ) from None
         if self.unknown == "error":
             u = index_of(self.user_ids_, user_ids, "user")
-            return parameters.predict(u, index_of(self.item_ids_, item_ids, "item"))
+            i = index_of(self.item_ids_, item_ids, "item")
+            prediction = parameters.predict(u, i)
+            return (prediction, self._std(u, i)) if return_std else prediction
         check_kind(self.user_ids_, user_ids, "user")
         check_kind(self.item_ids_, item_ids, "item")
         u = find_ids(self.user_ids_, user_ids)
         i = find_ids(self.item_ids_, item_ids)
-        if (u < 0).any() or (i < 0).any():
+        is_unknown = (u < 0) | (i < 0)
+        std = None
+        if return_std:  # of what nobody has seen, nothing is known
+            std = np.where(is_unknown, np.nan, self._std(np.maximum(u, 0), np.maximum(i, 0)))
+        if is_unknown.any():
             # The average user and item come last, which is where an index of -1 points.
             parameters = parameters.with_blocks(
                 np.concatenate([block, block.mean(axis=0, keepdims=True)])
                 for block in parameters.blocks()
             )
         prediction = parameters.predict(u, i)
-        return (
-            prediction
-            if self.unknown == "mean"
-            else np.where((u < 0) | (i < 0), np.nan, prediction)
-        )
+        if self.unknown == "nan":
+            prediction = np.where(is_unknown, np.nan, prediction)
+        return prediction if std is None else (prediction, std)
+
+    def _std(self, u: IntArray, i: IntArray) -> FloatArray:
+        if self.posterior_ is None:
+            raise ValueError(
+                "`return_std` needs a model that solver 'vb' has fitted, "
+                f"not one that {self.solver!r} has"
+            )
+        return self.posterior_.std(self.parameters_, u, i)
 
     def score(self, ratings: Any, y: Any = None) -> float:
         """Share of the ratings' variance that predictions explain (R squared).
@@ -803,6 +863,7 @@ class MatrixFactorization(Using):
         model.parameters_ = parameters
         model.user_ids_, model.item_ids_ = ratings.user_ids, ratings.item_ids
         model.ratings_ = ratings
+        model.posterior_ = None
         model.history_ = pd.DataFrame(columns=["epoch", "train_rmse", "seconds"])
         return model
 
@@ -877,6 +938,8 @@ class MatrixFactorization(Using):
                 "history": self.history_.to_numpy(np.float64),
             }
         )
+        if self.posterior_ is not None:
+            arrays |= _model_file.pack_posterior(self.posterior_)
         _model_file.write(path, settings, arrays)
 
     @classmethod
@@ -940,6 +1003,7 @@ class MatrixFactorization(Using):
         model.history_ = history.astype(dict.fromkeys(counts, "int64"))
         model.parameters_, model.user_ids_, model.item_ids_ = parameters, user_ids, item_ids
         model.ratings_ = _model_file.unpack_ratings(arrays)
+        model.posterior_ = _model_file.unpack_posterior(arrays, parameters)
         return model
 
     def _check_form(self) -> None:

@@ -44,12 +44,16 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-from scipy import optimize
+from scipy import optimize, sparse
 
 from shallow_cf._checks import listed
 from shallow_cf._ids import as_ids, find_ids
 from shallow_cf.parameters import FloatArray, IntArray, Parameters
+from shallow_cf.posterior import Posterior
 from shallow_cf.ratings import Ratings
+from shallow_cf.solvers import vb
+from shallow_cf.solvers.normal_equations import RowBlock, Rows
+from shallow_cf.solvers.vb_start import pattern_features
 
 #: Penalty that serves where none is given, chosen by ``benchmarks/fold_in.py``: a tenth of
 #: the users of MovieLens 100K was kept from training and folded in from half of their
@@ -116,6 +120,49 @@ def best_numbers(
     start = np.zeros(A.shape[1])
     found = optimize.least_squares(rows, start, jacobian, ftol=1e-15, xtol=1e-15, gtol=1e-13)
     return np.asarray(found.x, np.float64)
+
+
+def posterior_numbers(
+    parameters: Parameters, posterior: Posterior, item_idx: IntArray, rating: FloatArray
+) -> tuple[FloatArray, FloatArray]:
+    """Mean and covariance of a new user's numbers, given the items' distributions.
+
+    Equations (22d) and (22e) of `solvers.vb` for one more row.
+
+    Parameters
+    ----------
+    parameters : Parameters
+        Of these only the items' and the mean are looked at.
+    posterior : Posterior
+    item_idx : (n,) array of int
+        What the user rated; nothing gives the prior.
+    rating : (n,) array of float
+        Stars.
+
+    Returns
+    -------
+    x : (d,) array
+        p_u, and b_u behind it if there are biases.
+    covariance : (d (d + 1) / 2,) array
+        Its upper triangle, row by row.
+    """
+    Q, *bi = turned(parameters).blocks()[::2]
+    known = np.column_stack((Q, *bi))
+    prior, n_items = posterior.user_prior, len(known)
+    row = (rating - parameters.offset, item_idx, [0, len(item_idx)])
+    block = vb.Block(
+        RowBlock.of(sparse.csr_array(row, shape=(1, n_items))),
+        pattern_features(prior.vectors, item_idx)[None],
+    )
+    found, _ = vb.half_step(
+        block,
+        Rows.of(known, posterior.item_covariance),
+        vb.Prior(prior.weights, prior.precision),
+        posterior.noise_std**-2,
+        bias=parameters.has_bias,
+    )
+    x, second = found.means[0], found.table[0, : -len(found.means[0])]
+    return x, second - Rows.of(found.means).table[0, : len(second)]
 
 
 def with_user(parameters: Parameters, x: FloatArray) -> Parameters:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -20,6 +20,8 @@ from shallow_cf._checks import (
 )
 
 FloatArray = npt.NDArray[np.float64]
+#: Array of float32 or float64, as a solver was told.
+RealArray = npt.NDArray[np.floating[Any]]
 IntArray = npt.NDArray[np.intp]
 #: Lowest and highest prediction, stars, or None.
 Range = tuple[float, float] | None

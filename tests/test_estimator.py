@@ -129,10 +129,10 @@ class TestFit:
 
 
 class TestSettings:
-    @pytest.mark.parametrize("wrong", ["als", "SGD", None, ["sgd"]])
+    @pytest.mark.parametrize("wrong", ["adam", "SGD", None, ["sgd"]])
     def test_unknown_solver(self, wrong):
         with pytest.raises(
-            ValueError, match=r"^`solver` must be one of sgd, grg, varpro, got "
+            ValueError, match=r"^`solver` must be one of sgd, grg, varpro, als, vb, got "
         ) as caught:
             scf.MatrixFactorization(solver=wrong)
         assert str(caught.value).endswith(repr(wrong))

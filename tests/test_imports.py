@@ -18,21 +18,25 @@ SHARED_BY_SOLVERS = [
     "solvers.descent",
 ]  # fmt: skip
 
+TAKING_TURNS = ["solvers.alternating", "solvers.normal_equations"]
+
 # Module (or pattern) -> which modules of ours it may import. Names are relative to
 # shallow_cf; the first pattern that fits counts. A new module needs a line here, unless a
 # pattern covers it: one solver is one file, and so is one sheet of the workbook.
 ALLOWED = {
     "_checks": [],
     "_files": [],
+    "_jobs": ["_checks"],
     "_ids": ["_checks"],
     "_columns": ["_checks"],
     "ratings": ["_checks", "_columns", "_ids"],
     "datasets": ["_checks", "_columns", "_files", "_ids", "ratings"],
     "parameters": ["_checks", "ratings"],
     "objective": ["_checks", "ratings", "parameters"],
+    "posterior": ["parameters"],
     "solvers": ["solvers.*"],  # solvers/__init__.py, where solvers are listed
     # Pieces that solvers share, from the lowest to the highest.
-    "solvers.result": ["ratings", "parameters", "objective"],
+    "solvers.result": ["ratings", "parameters", "objective", "posterior"],
     "solvers.options": ["_checks", "parameters"],
     "solvers.optimizers": ["_checks", "parameters"],
     "solvers.schedules": ["_checks"],
@@ -49,6 +53,18 @@ ALLOWED = {
     "solvers.grg": [
         "ratings", "parameters", *SHARED_BY_SOLVERS, "solvers.constrained", "solvers.problem",
     ],
+    # What the two that take turns are made of.
+    "solvers.normal_equations": ["ratings", "parameters"],
+    "solvers.alternating": ["solvers.result"],
+    "solvers.subspace": ["parameters"],
+    "solvers.vb_start": ["parameters", "solvers.normal_equations", "solvers.subspace"],
+    "solvers.als": [
+        "_checks", "_jobs", "ratings", "parameters", "objective", *TAKING_TURNS, "solvers.result",
+    ],
+    "solvers.vb": [
+        "_checks", "_jobs", "ratings", "parameters", "objective", "posterior", *TAKING_TURNS,
+        "solvers.result", "solvers.vb_start",
+    ],
     # Not a solver, but a look ahead of one.
     "solvers.lr_find": [
         "_checks", "ratings", "parameters", "solvers.descent", "solvers.optimizers",
@@ -57,20 +73,24 @@ ALLOWED = {
     # Any other solver: the pieces that are no solver's own, and none of the solvers.
     "solvers.*": ["_checks", "ratings", "parameters", "objective", *SHARED_BY_SOLVERS],
     "_inputs": ["_checks", "_ids", "ratings"],
-    "_model_file": ["_files", "_ids", "parameters", "ratings", "solvers.descent"],
+    "_model_file": ["_files", "_ids", "parameters", "posterior", "ratings", "solvers.descent"],
     # What a fitted model is good for, from the lowest to the highest.
     "ranking": ["parameters"],
     "recommend": ["_checks", "_ids", "parameters", "ranking", "ratings"],
-    "fold_in": ["_checks", "_ids", "objective", "parameters", "ratings"],
+    "fold_in": [
+        "_checks", "_ids", "objective", "parameters", "posterior", "ratings",
+        "solvers.normal_equations", "solvers.vb", "solvers.vb_start",
+    ],
     "meaning": ["_checks", "parameters", "ranking", "ratings"],
     "plots": ["_checks", "_using", "parameters"],
     "_using": [
-        "_checks", "_ids", "fold_in", "meaning", "parameters", "ranking", "ratings", "recommend",
+        "_checks", "_ids", "fold_in", "meaning", "parameters", "posterior", "ranking", "ratings",
+        "recommend",
     ],
     "estimator": [
-        "_checks", "_files", "_ids", "_inputs", "_model_file", "_using", "ratings", "parameters",
-        "objective", "solvers", "solvers.descent", "solvers.lr_find", "solvers.options",
-        "solvers.result", "solvers.sgd",
+        "_checks", "_files", "_ids", "_inputs", "_jobs", "_model_file", "_using", "ratings",
+        "parameters", "objective", "posterior", "solvers", "solvers.descent", "solvers.lr_find",
+        "solvers.options", "solvers.result",
     ],
     # Judges anything that predicts stars, so it knows no model but its own baselines.
     "evaluation": ["evaluation.*"],

@@ -135,7 +135,9 @@ def test_a_range_of_no_numbers():
         scf.MatrixFactorization(rating_range=(np.nan, 5))
     with pytest.raises(TypeError, match="`rating_range` must be a number, got "):
         scf.MatrixFactorization(rating_range=((1, 2), 3))
-    with pytest.raises(ValueError, match="`solver` must be one of sgd, grg, varpro, got array"):
+    with pytest.raises(
+        ValueError, match="`solver` must be one of sgd, grg, varpro, als, vb, got array"
+    ):
         scf.MatrixFactorization(solver=np.array(["sgd", "grg"]))
 
 

@@ -83,15 +83,17 @@ class TestFit:
 
     @pytest.mark.parametrize("solver", ["grg", "varpro"])
     def test_solvers_of_the_spreadsheet(self, ratings, solver, tmp_path):
-        with pytest.raises(ValueError, match="which has no `global_mean` and no `rating_range`"):
+        with pytest.raises(ValueError, match=r"without `rating_range`: use solver 'sgd' for that"):
             scf.MatrixFactorization(solver=solver, rating_range=(0, 5))
-        with pytest.raises(ValueError, match="which has no `global_mean` and no `rating_range`"):
+        with pytest.raises(ValueError, match=r"use solver 'sgd' or 'als' or 'vb' for that"):
             scf.MatrixFactorization(solver=solver, global_mean=True)
         other = scf.MatrixFactorization(solver=solver)
-        with pytest.raises(ValueError, match="takes no `valid` and no `checkpoint`"):
+        with pytest.raises(ValueError, match=r"takes no `valid`: 'sgd' or 'als' or 'vb' does"):
             other.fit(ratings, valid=ratings)
-        with pytest.raises(ValueError, match="takes no `valid` and no `checkpoint`"):
+        with pytest.raises(ValueError, match=r"takes no `checkpoint`: 'sgd' does"):
             other.fit(ratings, checkpoint=tmp_path / "run.npz")
+        with pytest.raises(ValueError, match=r"takes no `map`: 'als' or 'vb' does"):
+            other.fit(ratings, map=map)
 
     def test_ratings_without_measure(self):
         pairs, stars = [[1, 1], [1, 2]], [1e300, 3]

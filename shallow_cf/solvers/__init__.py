@@ -9,19 +9,36 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from shallow_cf.solvers import descent, grg, options, sgd, varpro
+from shallow_cf.solvers import als, descent, grg, options, sgd, varpro, vb
 from shallow_cf.solvers.result import SolverResult
 
 
 class Solver(NamedTuple):
-    """What the estimator needs to know of a solver."""
+    """What the estimator needs to know of a solver.
+
+    `accepts` has what goes beyond the spreadsheet's model and the arguments of all:
+    "global_mean" and "rating_range" in the parameters, "start" where it goes on from the
+    parameters given, "checkpoint" (as ``keep`` and ``progress``), "valid" and "map".
+    """
 
     options: type[Any]
     solve: Callable[..., SolverResult]
+    accepts: frozenset[str] = frozenset({"start"})
 
 
 SOLVERS = {
-    "sgd": Solver(descent.SGDOptions, sgd.solve),
+    "sgd": Solver(
+        descent.SGDOptions,
+        sgd.solve,
+        frozenset({"global_mean", "rating_range", "start", "checkpoint", "valid"}),
+    ),
     "grg": Solver(options.SolverOptions, grg.solve),
     "varpro": Solver(varpro.VarproOptions, varpro.solve),
+    "als": Solver(als.ALSOptions, als.solve, frozenset({"global_mean", "start", "valid", "map"})),
+    "vb": Solver(vb.VBOptions, vb.solve, frozenset({"global_mean", "valid", "map"})),
 }
+
+
+def solvers_that_accept(what: str) -> str:
+    """Their names, for error messages: 'sgd' or 'als'."""
+    return " or ".join(repr(name) for name, solver in SOLVERS.items() if what in solver.accepts)

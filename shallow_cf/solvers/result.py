@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from shallow_cf.objective import check_fit
 from shallow_cf.parameters import Parameters
+from shallow_cf.posterior import Posterior
 from shallow_cf.ratings import Ratings
 
 TraceRow = dict[str, float]
@@ -41,13 +42,14 @@ class SolverResult:
     parameters : Parameters
         What was found; always finite.
     trace : list of dict
-        A row an epoch (SGD), an iteration (GRG, variable projection) or a search
+        A row an epoch (SGD), an iteration (GRG, variable projection), a sweep (alternating
+        least squares, variational Bayes) or a search
         (multistart), the start first: its number, the RMSE over all ratings
         (``train_rmse``, stars: the objective cell) and the seconds since the start. The
         solvers that search along a line add ``step``, how far the parameters moved, and
         ``gradient_norm``, the largest entry of the reduced gradient.
     code : int or None
-        Solver's result code, a key of `MESSAGES`; None for SGD, which has none.
+        Solver's result code, a key of `MESSAGES`; None for the methods that have none.
     message : str
         Why the run ended.
     seconds : float
@@ -62,6 +64,8 @@ class SolverResult:
         constraints account for; None where the solver did not find it.
     row : int
         Row of the trace that `parameters` belong to: the last, or the best with patience.
+    posterior : Posterior or None
+        How sure variational Bayes is of the parameters, which are its means.
 
     Examples
     --------
@@ -83,6 +87,7 @@ class SolverResult:
     n_gradient: int
     reduced_gradient: Parameters | None = None
     row: int = -1
+    posterior: Posterior | None = None
 
     @property
     def rmse_before(self) -> float:
@@ -142,3 +147,20 @@ def check_start(ratings: Ratings, parameters: Parameters) -> None:
     check_fit(ratings, parameters)
     if not parameters.is_finite():
         raise ValueError("the parameters to start from must be finite, got NaN or infinity")
+
+
+def check_linear(parameters: Parameters, solver: str) -> None:
+    """Refuse a rating range, whose sigmoid makes regressions of one side no longer linear.
+
+    Examples
+    --------
+    >>> import shallow_cf as scf
+    >>> check_linear(scf.Parameters([[1]], [[2]], rating_range=(0.5, 5.5)), "als")
+    Traceback (most recent call last):
+        ...
+    ValueError: solver 'als' works without a `rating_range`: use 'sgd' for a model with a range
+    """
+    if parameters.rating_range is not None:
+        raise ValueError(
+            f"solver {solver!r} works without a `rating_range`: use 'sgd' for a model with a range"
+        )

@@ -1,0 +1,225 @@
+r"""Alternating least squares: with one side's numbers fixed, the other side's are a regression.
+
+The objective half_sse (3a) has no simple minimum, but with Q and b_i fixed it is quadratic in
+all P and b_u, and falls apart into one problem a user (17a), with the normal equations
+
+    (21a)  (A_u + lambda_u I) x_u = c_u          A_u, c_u of (20b), (20c)
+
+Solving them for all users, then their like for all items, is a sweep. Each half of it
+minimises (3a) over half of the parameters, so that it never rises. There is no learning rate.
+
+Two conventions are in use for the penalty:
+    (21b)  lambda_u = lambda                     plain: the penalty of (3a), as in all solvers
+    (21c)  lambda_u = lambda |I(u)|              weighted: Zhou, Wilkinson, Schreiber and Pan (2008,
+                                                 "Large-Scale Parallel Collaborative Filtering
+                                                 for the Netflix Prize", ALS-WR); Spark's
+The weighted one minimises 1/2 sum e^2 + lambda/2 (sum over u of |I(u)| |x_u|^2 + the same for
+items). After Bell and Koren (2007, "Scalable Collaborative Filtering with Jointly Derived
+Neighborhood Interpolation Weights").
+
+The minimum of a half is known without another pass through the ratings:
+    (21d)  sum over i in I(u) of e_ui^2 = s_u - 2 x_u . c_u + x_u' A_u x_u
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import partial
+from typing import NamedTuple
+
+import numpy as np
+
+from shallow_cf import objective
+from shallow_cf._checks import check_bool, check_choice, check_int, check_number, check_share
+from shallow_cf._jobs import Map
+from shallow_cf.parameters import Parameters, RealArray
+from shallow_cf.ratings import Ratings
+from shallow_cf.solvers.alternating import alternate
+from shallow_cf.solvers.normal_equations import (
+    DTYPES,
+    RowBlock,
+    Rows,
+    compressed,
+    invert,
+    parameters_of,
+    regression,
+    row_blocks,
+    rows_of,
+)
+from shallow_cf.solvers.result import Callback, SolverResult, TraceRow, check_linear, check_start
+
+
+@dataclass(frozen=True)
+class ALSOptions:
+    """Settings of alternating least squares.
+
+    Parameters
+    ----------
+    n_iterations : int
+        Most sweeps: users given the items, then items given the users.
+    reg : float
+        Penalty lambda > 0 on the squares of all numbers, biases included.
+    weighted : bool
+        Whether the penalty of a user, or an item, grows with how many ratings there are
+        (21c), as in ALS-WR and Spark. If not (21b), it is that of the other solvers.
+    tol : float
+        From 0 to 1: stop when a sweep changes the loss by no larger share of it.
+    dtype : {"float64", "float32"}
+        Numbers to compute with; the second takes half the time and memory.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If a setting is out of its range.
+
+    Examples
+    --------
+    >>> import shallow_cf as scf
+    >>> options = scf.ALSOptions(reg=0.01, weighted=True)
+    >>> model = scf.MatrixFactorization(5, solver="als", solver_options=options, random_state=0)
+    >>> round(model.fit(scf.load_crosstab()).rmse(scf.load_crosstab()), 2)
+    0.39
+    """
+
+    n_iterations: int = 20
+    reg: float = 5.0
+    weighted: bool = False
+    tol: float = 1e-4
+    dtype: str = "float64"
+
+    def __post_init__(self) -> None:
+        check_int("n_iterations", self.n_iterations, 1)
+        check_number("reg", self.reg, 0.0, above=True)
+        check_bool("weighted", self.weighted)
+        check_share("tol", self.tol)
+        check_choice("dtype", self.dtype, DTYPES)
+
+
+class Half(NamedTuple):
+    """What a half-step finds for rows of one side."""
+
+    means: RealArray  # x, (n, d)
+    squared_error: float  # (21d), all rows together
+
+
+def half_step(block: RowBlock, other: Rows, *, reg: float, weighted: bool, bias: bool) -> Half:
+    """The best numbers of a block's rows, given the other side's.
+
+    A function of what it is given and nothing else, so that it can run anywhere.
+    """
+    sums = block.sums(other)
+    means = np.empty_like(other.means, shape=(len(block), other.means.shape[1]))
+    strength = penalties(block.count, reg, weighted=weighted)
+    error = 0.0
+    for rows in block.pieces(means.shape[1]):
+        A, c, s = regression(block, sums, rows, bias=bias)
+        inverse = A.copy()
+        np.einsum("jjn->jn", inverse)[:] += strength[rows]  # a view of their diagonals
+        invert(inverse)
+        x = np.einsum("jkn,kn->jn", inverse, c)  # (21a)
+        error += float((s + np.einsum("jn,jn->n", x, np.einsum("jkn,kn->jn", A, x) - 2 * c)).sum())
+        means[rows] = x.T
+    return Half(means, error)  # (21d)
+
+
+def penalties(count: RealArray, reg: float, *, weighted: bool) -> RealArray:
+    """lambda_u of each row, (n,), from how many ratings it has; a row without any has one."""
+    one = np.ones_like(count)
+    return reg * (np.maximum(count, one) if weighted else one)  # (21c), (21b)
+
+
+class State(NamedTuple):
+    """Numbers of both sides and the sum of squared errors."""
+
+    users: RealArray
+    items: RealArray
+    squared_error: float
+
+
+def solve(
+    ratings: Ratings,
+    parameters: Parameters,
+    options: ALSOptions | None = None,
+    callback: Callback | None = None,
+    random_state: int | np.random.Generator | None = None,
+    *,
+    valid: Ratings | None = None,
+    map: Map = map,
+) -> SolverResult:
+    """Train by alternating least squares.
+
+    Parameters
+    ----------
+    ratings : Ratings
+    parameters : Parameters
+        Where to start; only the items' numbers matter.
+    options : ALSOptions, optional
+    callback : callable, optional
+        Called after each sweep with the row of the trace: ``iteration``, ``train_rmse``,
+        ``valid_rmse``, ``loss`` (stars**2: half the squared errors and the penalty) and
+        ``seconds``. Returning True stops.
+    random_state : int or Generator, optional
+        Not used: nothing here is random.
+    valid : Ratings, optional
+        Of the same users and items, to measure on.
+    map : callable, optional
+        What calls the half-steps, a block of rows at a time: Python's `map`, or one that
+        does so in threads or on other machines. The outcome is the same.
+
+    Returns
+    -------
+    SolverResult
+        Ctrl-C ends a run with the last full sweep.
+
+    Raises
+    ------
+    ValueError
+        If the parameters do not fit the ratings, are not finite or have a rating range.
+    """
+    options = options or ALSOptions()
+    check_start(ratings, parameters)
+    check_linear(parameters, "als")
+    data = compressed(ratings, parameters.offset, options.dtype)
+    blocks = row_blocks(data.by_user), row_blocks(data.by_item)
+    strengths = [
+        penalties(np.concatenate([block.count for block in side]), options.reg,
+                  weighted=options.weighted)[:, None]
+        for side in blocks
+    ]  # fmt: skip
+    step = partial(half_step, reg=options.reg, weighted=options.weighted, bias=parameters.has_bias)
+
+    def half(side: list[RowBlock], other: RealArray) -> Half:
+        found = list(map(partial(step, other=Rows.of(other)), side))
+        means = np.concatenate([each.means for each in found])
+        return Half(means, sum(each.squared_error for each in found))
+
+    def sweep(state: State) -> State:
+        users = half(blocks[0], state.items)
+        items = half(blocks[1], users.means)
+        return State(users.means, items.means, items.squared_error)
+
+    def measure(state: State) -> TraceRow:
+        found = parameters_of(state.users, state.items, data, parameters)
+        penalty = sum(
+            float((strength * side**2).sum())
+            for strength, side in zip(strengths, state[:2], strict=True)
+        )
+        return {
+            "train_rmse": (state.squared_error / ratings.n_ratings) ** 0.5,
+            "valid_rmse": np.nan if valid is None else objective.rmse(valid, found),
+            "loss": (state.squared_error + penalty) / 2,
+        }
+
+    users, items = rows_of(parameters, data, options.dtype)
+    start = State(users, items, 2 * objective.half_sse(ratings, parameters))
+    state, trace, message = alternate(start, sweep, measure, "loss", options, callback)
+    return SolverResult(
+        parameters=parameters_of(state.users, state.items, data, parameters),
+        trace=trace,
+        code=None,
+        message=message,
+        seconds=trace[-1]["seconds"],
+        start=parameters,
+        n_function=len(trace),
+        n_gradient=0,
+    )

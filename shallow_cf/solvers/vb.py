@@ -1,0 +1,416 @@
+r"""Variational Bayes: every number of the model is a distribution, and nothing is set by hand.
+
+The model, with x_u = (p_u, b_u) and y_i = (q_i, b_i) as in `normal_equations`:
+
+    (22a)  r_ui = mu + b_u + b_i + p_u . q_i + noise,   noise ~ N(0, 1/tau)
+    (22b)  x_u ~ N(W' f_u, Lambda^-1)                   and the same for y_i with its own W, Lambda
+
+f_u are features of the row: 1, so that W has the prior's mean, and what can be told from
+which items the user has rated, whatever the stars (`vb_start.Patterns`).
+
+What is sought is a distribution q(x, y) = prod q(x_u) prod q(y_i) near that of the unknowns given
+the ratings. The evidence lower bound says how near; it bounds the logarithm of the ratings'
+probability from below:
+
+    (22c)  L = E_q[log p(r | x, y)] + E_q[log p(x)] + E_q[log p(y)] - E_q[log q] + log priors
+
+Each of the following steps maximises L over some of its variables, so that L never falls.
+
+Rows, q(x_u) = N(m_u, S_u), given the other side: (21a) with the prior for penalty, and with
+E[y y'] = m m' + S for y y' in (20b) to (20d)
+    (22d)  S_u = (Lambda + tau A_u)^-1
+    (22e)  m_u = S_u (Lambda W' f_u + tau c_u)
+
+The noise, from the expected squared errors, which (21d) has with E[x x'] for x x',
+    (22f)  E = sum over u of s_u - 2 m_u . c_u + tr(A_u E[x_u x_u'])
+    (22g)  1/tau = (E + epsilon) / (n_ratings + 1)
+
+The prior of a side, from its n rows, F with the rows f_u, X with the rows m_u:
+    (22h)  W = (F'F + D)^-1 F'X                         D = I but 0 for the mean: weights of
+                                                        patterns have a prior N(0, Lambda^-1)
+    (22i)  Lambda^-1 = (sum of E[(x - W'f)(x - W'f)'] + W' D W + V) / (n + n_patterns + 1)
+
+epsilon and V are worth one rating and one row; they keep small data from certainty.
+
+Sources: Lim and Teh (2007), "Variational Bayesian Approach to Movie Rating Prediction"; Raiko,
+Ilin and Karhunen (2007), "Principal Component Analysis for Large Scale Problems with Lots of
+Missing Values"; full covariances in the priors as in Salakhutdinov and Mnih (2008), "Bayesian
+Probabilistic Matrix Factorization", and rows' means from who rated what as in their
+"Probabilistic Matrix Factorization" (2007), section 4.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+from scipy import sparse
+
+from shallow_cf import objective
+from shallow_cf._checks import check_choice, check_int, check_share
+from shallow_cf._jobs import Map
+from shallow_cf.parameters import FloatArray, IntArray, Parameters, RealArray
+from shallow_cf.posterior import Posterior, RowPrior
+from shallow_cf.ratings import Ratings
+from shallow_cf.solvers.alternating import alternate
+from shallow_cf.solvers.normal_equations import (
+    DTYPES,
+    Compressed,
+    RowBlock,
+    Rows,
+    compressed,
+    invert,
+    packed_places,
+    parameters_of,
+    regression,
+    row_blocks,
+)
+from shallow_cf.solvers.result import (
+    Callback,
+    SolverResult,
+    TraceRow,
+    check_linear,
+    check_start,
+)
+from shallow_cf.solvers.vb_start import Patterns, patterns, start
+
+#: Spread of factors and of biases that the first sweep takes for granted, stars**2, and of the
+#: noise (measured: a prior too wide or too narrow takes more sweeps).
+_FACTOR_VARIANCE = 0.1
+_BIAS_VARIANCE = 1.0
+_NOISE_VARIANCE = 0.8
+_START_VARIANCE = 0.01
+#: epsilon of (22g), stars**2, and the diagonal of V in (22i).
+_LEAST_ERROR = 0.01
+_LEAST_VARIANCE = 0.01
+
+
+@dataclass(frozen=True)
+class VBOptions:
+    """Settings of variational Bayes; the model's only one is how many factors it has.
+
+    Parameters
+    ----------
+    n_iterations : int
+        Most sweeps: users given the items, then items given the users.
+    n_patterns : int
+        Features of who rated what that the means of the priors depend on; 0 does without. No
+        more than one for ten users or items are made.
+    tol : float
+        From 0 to 1: stop when a sweep changes the evidence lower bound by no larger share.
+    dtype : {"float32", "float64"}
+        Numbers to compute with; the first takes half the time and memory.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If a setting is out of its range.
+
+    Examples
+    --------
+    >>> import shallow_cf as scf
+    >>> model = scf.MatrixFactorization(
+    ...     3, bias=True, global_mean=True, solver="vb", random_state=0)
+    >>> model = model.fit(scf.load_crosstab())
+    >>> bool(model.history_["elbo"].iloc[1:].is_monotonic_increasing)
+    True
+    """
+
+    n_iterations: int = 20
+    n_patterns: int = 20
+    tol: float = 1e-4
+    dtype: str = "float32"
+
+    def __post_init__(self) -> None:
+        check_int("n_iterations", self.n_iterations, 1)
+        check_int("n_patterns", self.n_patterns, 0)
+        check_share("tol", self.tol)
+        check_choice("dtype", self.dtype, DTYPES)
+
+
+class Block(NamedTuple):
+    """Some rows: their ratings, and their features f, (n, f + 1)."""
+
+    ratings: RowBlock
+    features: RealArray
+
+
+class Prior(NamedTuple):
+    """That of a side's rows (22b)."""
+
+    weights: FloatArray  # W, (f + 1, d)
+    precision: FloatArray  # Lambda, (d, d)
+
+
+class Totals(NamedTuple):
+    """What the noise, the prior and the bound need of rows: sums over those with ratings.
+
+    Before the first half-step the first two are not a number.
+    """
+
+    squared_error: float  # (22f)
+    log_det: float  # of log |S|
+    second: FloatArray  # of E[x x'], (d, d)
+    cross: FloatArray  # F'X, (f + 1, d)
+    features: FloatArray  # F'F, (f + 1, f + 1)
+    n: int  # how many rows
+
+
+def half_step(
+    block: Block, other: Rows, prior: Prior, noise_precision: float, *, bias: bool
+) -> tuple[Rows, Totals]:
+    """The distributions of a block's rows, given the other side's.
+
+    A function of what it is given and nothing else, so that it can run anywhere.
+    """
+    ratings, F = block
+    dtype = other.means.dtype
+    tau, precision = dtype.type(noise_precision), prior.precision.astype(dtype)
+    sums, d = ratings.sums(other), len(precision)
+    pull = (F @ prior.weights.astype(dtype) @ precision).T  # Lambda W' f
+    upper = np.triu_indices(d)
+    table = np.empty((len(ratings), len(upper[0]) + d), dtype)
+    error = log_det = 0.0
+    for rows in ratings.pieces(d):
+        A, c, s = regression(ratings, sums, rows, bias=bias)
+        S = tau * A + precision[:, :, None]
+        log_det -= float(invert(S)[ratings.count[rows] > 0].sum())  # (22d)
+        m = np.einsum("jkn,kn->jn", S, tau * c + pull[:, rows])  # (22e)
+        S += m[:, None] * m  # from here on it is E[x x']
+        error += float((s - 2 * np.einsum("jn,jn->n", m, c) + np.einsum("jkn,jkn->n", S, A)).sum())
+        table[rows, :-d], table[rows, -d:] = S[upper].T, m.T
+    found = Rows(table, table[:, -d:].copy())
+    return found, _totals(found, F, ratings.count > 0, error, log_det)  # (22f)
+
+
+def _totals(
+    found: Rows, features: RealArray, seen: npt.NDArray[np.bool_], error: float, log_det: float
+) -> Totals:
+    d = found.means.shape[1]
+    second = found.table[seen, :-d].sum(axis=0, dtype=np.float64)
+    F, X = features[seen].astype(np.float64), found.means[seen].astype(np.float64)
+    return Totals(error, log_det, second[packed_places(d)], F.T @ X, F.T @ F, len(F))
+
+
+class Side(NamedTuple):
+    """Distributions of all rows of one side, their prior, and what the bound needs of them."""
+
+    rows: Rows
+    prior: Prior
+    totals: Totals
+
+    @property
+    def spread(self) -> FloatArray:
+        """Sum over the rows of E[(x - W'f)(x - W'f)'], (d, d)."""
+        W, explained = self.prior.weights, self.prior.weights.T @ self.totals.cross
+        return self.totals.second - explained - explained.T + W.T @ self.totals.features @ W
+
+
+class State(NamedTuple):
+    """Where a run stands."""
+
+    users: Side
+    items: Side
+    noise_precision: float  # tau, 1/stars**2
+    squared_error: float  # E, stars**2
+
+
+def update_rows(
+    blocks: Sequence[Block], side: Side, other: Side, noise_precision: float, bias: bool, map: Map
+) -> Side:
+    """Equations (22d) and (22e) for all rows of a side."""
+    step = partial(
+        half_step, other=other.rows, prior=side.prior, noise_precision=noise_precision, bias=bias
+    )
+    found, totals = zip(*map(step, blocks), strict=True)
+    rows = Rows._make(np.concatenate(parts) for parts in zip(*found, strict=True))
+    return Side(rows, side.prior, Totals._make(sum(parts) for parts in zip(*totals, strict=True)))
+
+
+def update_prior(side: Side) -> Side:
+    """Equations (22h) and (22i)."""
+    totals = side.totals
+    D = _pattern_penalty(len(totals.features))
+    W = np.asarray(np.linalg.solve(totals.features + D, totals.cross), np.float64)  # (22h)
+    side = Side(side.rows, Prior(W, side.prior.precision), totals)
+    covariance = side.spread + W.T @ D @ W + _LEAST_VARIANCE * np.eye(W.shape[1])
+    weight = totals.n + len(D) - 1 + 1
+    precision = np.asarray(np.linalg.inv(covariance / weight), np.float64)  # (22i)
+    return side._replace(prior=Prior(W, precision))
+
+
+def _pattern_penalty(n_features: int) -> FloatArray:
+    """D of (22h): the mean is free."""
+    D = np.eye(n_features)
+    D[0, 0] = 0.0
+    return D
+
+
+def update_noise(state: State, latest: Totals, n_ratings: int) -> State:
+    """Equation (22g), from the totals of the rows updated last."""
+    error = latest.squared_error
+    return state._replace(
+        squared_error=error, noise_precision=(n_ratings + 1) / (error + _LEAST_ERROR)
+    )
+
+
+def evidence_lower_bound(state: State, n_ratings: int) -> float:
+    """L of (22c), up to a constant; not a number before both sides have been updated."""
+    tau = state.noise_precision
+    of_ratings = (n_ratings * math.log(tau / (2 * math.pi)) - tau * state.squared_error) / 2
+    of_noise = (math.log(tau) - tau * _LEAST_ERROR) / 2
+    return of_ratings + of_noise + _side_bound(state.users) + _side_bound(state.items)
+
+
+def _side_bound(side: Side) -> float:
+    """What a side's rows and their prior have in L."""
+    totals, (W, precision) = side.totals, side.prior
+    n, d = totals.n, len(precision)
+    D = _pattern_penalty(len(W))
+    log_det = float(np.linalg.slogdet(precision)[1])
+    spread = side.spread + W.T @ D @ W + _LEAST_VARIANCE * np.eye(d)
+    weight = n + len(D)  # rows, patterns and V
+    return (weight * log_det - float((precision * spread).sum()) + totals.log_det + n * d) / 2
+
+
+def solve(
+    ratings: Ratings,
+    parameters: Parameters,
+    options: VBOptions | None = None,
+    callback: Callback | None = None,
+    random_state: int | np.random.Generator | None = None,
+    *,
+    valid: Ratings | None = None,
+    map: Map = map,
+) -> SolverResult:
+    """Train by variational Bayes.
+
+    Parameters
+    ----------
+    ratings : Ratings
+    parameters : Parameters
+        Only their form matters (sizes, biases, mean): the start is found from the ratings.
+    options : VBOptions, optional
+    callback : callable, optional
+        Called after each sweep with the row of the trace: ``iteration``, ``train_rmse``,
+        ``valid_rmse`` and ``noise_std`` (stars), ``elbo`` and ``seconds``. Returning True stops.
+    random_state : int or Generator, optional
+        Of the start.
+    valid : Ratings, optional
+        Of the same users and items, to measure on.
+    map : callable, optional
+        What calls the half-steps, a block of rows at a time: Python's `map`, or one that
+        does so in threads or on other machines. The outcome is the same.
+
+    Returns
+    -------
+    SolverResult
+        With the means as parameters, and all else in its ``posterior``. Ctrl-C ends a run
+        with the last full sweep.
+
+    Raises
+    ------
+    ValueError
+        If the parameters do not fit the ratings, are not finite or have a rating range.
+    """
+    options = options or VBOptions()
+    check_start(ratings, parameters)
+    check_linear(parameters, "vb")
+    data = compressed(ratings, parameters.offset, options.dtype)
+    state, sides = _begin(data, parameters, options, np.random.default_rng(random_state))
+    blocks = [_blocks(matrix, side) for matrix, side in zip(data[:2], sides, strict=True)]
+    n, bias = ratings.n_ratings, parameters.has_bias
+
+    def sweep(state: State) -> State:
+        tau = state.noise_precision
+        users = update_rows(blocks[0], state.users, state.items, tau, bias, map)
+        state = update_noise(state._replace(users=update_prior(users)), users.totals, n)
+        tau = state.noise_precision
+        items = update_rows(blocks[1], state.items, state.users, tau, bias, map)
+        return update_noise(state._replace(items=update_prior(items)), items.totals, n)
+
+    def found(state: State) -> Parameters:
+        return parameters_of(state.users.rows.means, state.items.rows.means, data, parameters)
+
+    def measure(state: State) -> TraceRow:
+        means = found(state)
+        return {
+            "train_rmse": objective.rmse(ratings, means),
+            "valid_rmse": np.nan if valid is None else objective.rmse(valid, means),
+            "elbo": evidence_lower_bound(state, n),
+            "noise_std": state.noise_precision**-0.5,
+        }
+
+    begun = found(state)
+    state, trace, message = alternate(state, sweep, measure, "elbo", options, callback)
+    return SolverResult(
+        parameters=found(state),
+        trace=trace,
+        code=None,
+        message=message,
+        seconds=trace[-1]["seconds"],
+        start=begun,
+        n_function=len(trace),
+        n_gradient=0,
+        posterior=_posterior(state, sides, data),
+    )
+
+
+def _begin(
+    data: Compressed, like: Parameters, options: VBOptions, rng: np.random.Generator
+) -> tuple[State, tuple[Patterns, Patterns]]:
+    """The state before the first sweep, and the patterns of both sides."""
+    k, bias = like.n_factors, like.has_bias
+    sides = patterns(data, options.n_patterns, rng)
+    means = start(data, k, rng, bias=bias)
+    variances = np.array([_FACTOR_VARIANCE] * k + [_BIAS_VARIANCE] * bias)
+    users, items = (
+        _first(of, side.features.shape[1], variances) for of, side in zip(means, sides, strict=True)
+    )
+    return State(users, items, 1 / _NOISE_VARIANCE, math.nan), sides
+
+
+def _first(means: RealArray, n_features: int, variances: FloatArray) -> Side:
+    """A side before its first half-step: means and little variance, and a prior of mean 0."""
+    d = len(variances)
+    covariance = np.zeros(d * (d + 1) // 2, means.dtype)
+    covariance[np.diagonal(packed_places(d))] = _START_VARIANCE
+    prior = Prior(np.zeros((n_features, d)), np.diag(1 / variances))
+    gram = np.zeros((n_features, n_features))
+    totals = Totals(math.nan, math.nan, np.zeros((d, d)), prior.weights, gram, 0)
+    return Side(Rows.of(means, covariance), prior, totals)
+
+
+def _blocks(matrix: sparse.csr_array, side: Patterns) -> list[Block]:
+    parts = row_blocks(matrix)
+    ends = np.cumsum([len(part) for part in parts])
+    return list(map(Block, parts, np.split(side.features, ends[:-1])))
+
+
+def _posterior(state: State, sides: tuple[Patterns, Patterns], data: Compressed) -> Posterior:
+    """All but the means, users and items in the order of the ratings' ids."""
+    users, items = state.users, state.items
+    return Posterior(
+        _covariance(users.rows, data.user_order),
+        _covariance(items.rows, data.item_order),
+        RowPrior(_ordered(sides[0].vectors, data.item_order), *users.prior),
+        RowPrior(_ordered(sides[1].vectors, data.user_order), *items.prior),
+        state.noise_precision**-0.5,
+    )
+
+
+def _covariance(rows: Rows, order: IntArray) -> RealArray:
+    d = rows.means.shape[1]
+    return _ordered((rows.table - Rows.of(rows.means).table)[:, :-d], order)
+
+
+def _ordered(rows: RealArray, order: IntArray) -> RealArray:
+    """Rows in the order of the ids."""
+    ordered = np.empty_like(rows)
+    ordered[order] = rows
+    return ordered
