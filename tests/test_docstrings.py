@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 
 import shallow_cf as scf
-from shallow_cf import objective, plots
+from shallow_cf import objective, plots, spark
 
-DOCUMENTED = {"scf": scf, "scf.plots": plots, "scf.objective": objective}
+DOCUMENTED = {"scf": scf, "scf.plots": plots, "scf.objective": objective, "scf.spark": spark}
 WITH_METHODS = (scf.MatrixFactorization, scf.EmbeddingNet, scf.Ratings, scf.Parameters)
 
 

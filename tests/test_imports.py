@@ -92,6 +92,8 @@ ALLOWED = {
         "parameters", "objective", "posterior", "solvers", "solvers.descent", "solvers.lr_find",
         "solvers.options", "solvers.result",
     ],
+    # Models that others trained.
+    "spark": ["_checks", "estimator", "parameters", "ratings"],
     # Judges anything that predicts stars, so it knows no model but its own baselines.
     "evaluation": ["evaluation.*"],
     "evaluation.compare": ["ratings", "evaluation.*"],
@@ -154,6 +156,8 @@ OUTSIDE = {
     "matplotlib": ["plots"],
     "argparse": ["arguments.*", "cli"],
     "tqdm": ["commands.shared"],
+    "pyspark": ["spark"],
+    "pyarrow": ["spark"],
 }
 
 PACKAGE = Path(shallow_cf.__file__).parent
