@@ -21,6 +21,7 @@ import pytest
 import shallow_cf as scf
 from shallow_cf.spark import from_spark_als, to_spark_ratings
 
+DOCS = Path(__file__).parents[1] / "docs" / "beyond_one_machine.md"
 INSTALL = re.escape('pip install "shallow_cf[spark]"')
 
 pytestmark = [
@@ -299,3 +300,15 @@ def test_the_examples_skipped_elsewhere(function, spark):
     for example in test.examples:
         example.options.pop(doctest.SKIP, None)
     assert doctest.DocTestRunner().run(test).failed == 0
+
+
+@pytest.mark.slow
+def test_the_recipe_of_the_docs(spark, capsys):
+    section = re.search(r"\n## Spark\n(.*?)(\n## |\Z)", DOCS.read_text("utf-8"), re.DOTALL)[1]
+    (recipe,) = re.findall(r"```python\n(.*?)```", section, re.DOTALL)
+    exec(recipe, {})
+    shown = capsys.readouterr().out.splitlines()
+    assert shown[0].split() == ["item_id", "prediction"]
+    assert len(shown) == 4
+    loaded = scf.MatrixFactorization.load("from_spark.npz")
+    assert loaded.rmse(scf.load_crosstab()) < 0.45
