@@ -96,15 +96,16 @@ def from_spark_als(als_model: ALSModel, ratings: Ratings) -> MatrixFactorization
     als_model : pyspark.ml.recommendation.ALSModel
         What ``ALS(userCol="user", itemCol="item").fit(...)`` gave for the table of
         `to_spark_ratings`, or for some of its rows. Its ``implicitPrefs`` must have been
-        False; a model that was read from a file no longer knows, and is taken on trust.
+        False; a model that was read from a file, or trained over Spark Connect, does not
+        tell, and is taken on trust.
     ratings : Ratings
         Those handed over.
 
     Returns
     -------
     MatrixFactorization
-        Its predictions are Spark's to 1e-5 stars or so: the same 32-bit factors, but
-        multiplied in 64 bits. No biases, no mean. Users and items of whom Spark saw no
+        Its predictions are Spark's to 1e-5 stars: the same 32-bit factors, but multiplied
+        in 64 bits. No biases, no mean. Users and items of whom Spark saw no
         rating, and so found no factors, are not among ``user_ids_`` and ``item_ids_`` nor
         in ``ratings_``; they are unknown ids, which `predict` refuses unless it is told
         otherwise (``unknown="nan"`` does as Spark's ``coldStartStrategy="nan"``).
