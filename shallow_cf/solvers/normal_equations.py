@@ -43,11 +43,11 @@ from shallow_cf.ratings import Ratings
 DTYPES = ("float32", "float64")
 #: Rows whose equations are handled together. Blocks do not depend on who computes them, so
 #: that neither does the result.
-BLOCK_ROWS = 512
+BLOCK_ROWS = 256
 #: Share of a column's cells in a block from which on it is quicker as dense (measured).
 _DENSE_SHARE = 0.15
 #: Numbers in a stack of matrices that fit the processor's cache (measured).
-_CACHED = 65536
+_CACHED = 131072
 
 
 class Rows(NamedTuple):
@@ -114,6 +114,14 @@ class RowBlock:
             weighted += self.head.toarray() @ other.means[:m]
         return Sums(both[:, :-d], both[:, -d:], weighted)
 
+    def squared_error(self, x: RealArray, y: RealArray) -> float:
+        """Sum of (r - x . y)^2, rows x and columns y as `multiplied` gives them."""
+        m, stars, columns = self.head.shape[1], self.head.data, self.head.indices
+        e_head = stars - (x @ y[:m].T)[_row_numbers(self.head), columns]
+        each = x[_row_numbers(self.tail)], y[m:][self.tail.indices]
+        e_tail = self.tail.data - np.einsum("nk,nk->n", *each)
+        return float(e_head @ e_head) + float(e_tail @ e_tail)
+
     def pieces(self, d: int) -> Iterator[slice]:
         """The rows in pieces, so that a stack of (d, d) matrices stays in the cache."""
         size = max(_CACHED // d**2, 64)
@@ -124,6 +132,20 @@ def _ones(matrix: sparse.csr_array) -> sparse.csr_array:
     """1 where there is a rating."""
     ones = np.ones(matrix.nnz, matrix.dtype)
     return sparse.csr_array((ones, matrix.indices, matrix.indptr), shape=matrix.shape)
+
+
+def _row_numbers(matrix: sparse.csr_array) -> IntArray:
+    """In which row each rating is."""
+    return np.repeat(np.arange(matrix.shape[0]), np.diff(matrix.indptr))
+
+
+def multiplied(own: RealArray, other: RealArray, *, bias: bool) -> tuple[RealArray, RealArray]:
+    """Rows x = (p, b_u) and y = (q, b_i) as the vectors whose product is p . q + b_u + b_i."""
+    if not bias:
+        return own, other
+    one = np.ones((len(own), 1), own.dtype), np.ones((len(other), 1), other.dtype)
+    k = own.shape[1] - 1
+    return np.hstack((own, one[0])), np.hstack((other[:, :k], one[1], other[:, k:]))
 
 
 class Regression(NamedTuple):

@@ -65,6 +65,7 @@ from shallow_cf.solvers.normal_equations import (
     Rows,
     compressed,
     invert,
+    multiplied,
     packed_places,
     parameters_of,
     regression,
@@ -150,10 +151,11 @@ class Prior(NamedTuple):
 class Totals(NamedTuple):
     """What the noise, the prior and the bound need of rows: sums over those with ratings.
 
-    Before the first half-step the first two are not a number.
+    What has not been found yet is not a number.
     """
 
     squared_error: float  # (22f)
+    misfit: float  # sum of squared errors of the means
     log_det: float  # of log |S|
     second: FloatArray  # of E[x x'], (d, d)
     cross: FloatArray  # F'X, (f + 1, d)
@@ -162,11 +164,18 @@ class Totals(NamedTuple):
 
 
 def half_step(
-    block: Block, other: Rows, prior: Prior, noise_precision: float, *, bias: bool
+    block: Block,
+    other: Rows,
+    prior: Prior,
+    noise_precision: float,
+    *,
+    bias: bool,
+    is_last: bool = False,
 ) -> tuple[Rows, Totals]:
     """The distributions of a block's rows, given the other side's.
 
-    A function of what it is given and nothing else, so that it can run anywhere.
+    A function of what it is given and nothing else, so that it can run anywhere. In the last
+    half of a sweep it also looks how well the means fit.
     """
     ratings, F = block
     dtype = other.means.dtype
@@ -185,16 +194,22 @@ def half_step(
         error += float((s - 2 * np.einsum("jn,jn->n", m, c) + np.einsum("jkn,jkn->n", S, A)).sum())
         table[rows, :-d], table[rows, -d:] = S[upper].T, m.T
     found = Rows(table, table[:, -d:].copy())
-    return found, _totals(found, F, ratings.count > 0, error, log_det)  # (22f)
+    misfit = math.nan
+    if is_last:
+        misfit = ratings.squared_error(*multiplied(found.means, other.means, bias=bias))
+    return found, _totals(found, F, ratings.count > 0, (error, misfit, log_det))  # (22f)
 
 
 def _totals(
-    found: Rows, features: RealArray, seen: npt.NDArray[np.bool_], error: float, log_det: float
+    found: Rows,
+    features: RealArray,
+    seen: npt.NDArray[np.bool_],
+    numbers: tuple[float, float, float],
 ) -> Totals:
     d = found.means.shape[1]
     second = found.table[seen, :-d].sum(axis=0, dtype=np.float64)
     F, X = features[seen].astype(np.float64), found.means[seen].astype(np.float64)
-    return Totals(error, log_det, second[packed_places(d)], F.T @ X, F.T @ F, len(F))
+    return Totals(*numbers, second[packed_places(d)], F.T @ X, F.T @ F, len(F))
 
 
 class Side(NamedTuple):
@@ -221,11 +236,23 @@ class State(NamedTuple):
 
 
 def update_rows(
-    blocks: Sequence[Block], side: Side, other: Side, noise_precision: float, bias: bool, map: Map
+    blocks: Sequence[Block],
+    side: Side,
+    other: Side,
+    noise_precision: float,
+    bias: bool,
+    map: Map,
+    *,
+    is_last: bool = False,
 ) -> Side:
     """Equations (22d) and (22e) for all rows of a side."""
     step = partial(
-        half_step, other=other.rows, prior=side.prior, noise_precision=noise_precision, bias=bias
+        half_step,
+        other=other.rows,
+        prior=side.prior,
+        noise_precision=noise_precision,
+        bias=bias,
+        is_last=is_last,
     )
     found, totals = zip(*map(step, blocks), strict=True)
     rows = Rows._make(np.concatenate(parts) for parts in zip(*found, strict=True))
@@ -322,26 +349,26 @@ def solve(
     check_start(ratings, parameters)
     check_linear(parameters, "vb")
     data = compressed(ratings, parameters.offset, options.dtype)
+    n, bias = ratings.n_ratings, parameters.has_bias
     state, sides = _begin(data, parameters, options, np.random.default_rng(random_state))
     blocks = [_blocks(matrix, side) for matrix, side in zip(data[:2], sides, strict=True)]
-    n, bias = ratings.n_ratings, parameters.has_bias
+    state = state._replace(items=_with_misfit(blocks[1], state.items, state.users, bias))
 
     def sweep(state: State) -> State:
         tau = state.noise_precision
         users = update_rows(blocks[0], state.users, state.items, tau, bias, map)
         state = update_noise(state._replace(users=update_prior(users)), users.totals, n)
         tau = state.noise_precision
-        items = update_rows(blocks[1], state.items, state.users, tau, bias, map)
+        items = update_rows(blocks[1], state.items, state.users, tau, bias, map, is_last=True)
         return update_noise(state._replace(items=update_prior(items)), items.totals, n)
 
     def found(state: State) -> Parameters:
         return parameters_of(state.users.rows.means, state.items.rows.means, data, parameters)
 
     def measure(state: State) -> TraceRow:
-        means = found(state)
         return {
-            "train_rmse": objective.rmse(ratings, means),
-            "valid_rmse": np.nan if valid is None else objective.rmse(valid, means),
+            "train_rmse": (state.items.totals.misfit / n) ** 0.5,
+            "valid_rmse": np.nan if valid is None else objective.rmse(valid, found(state)),
             "elbo": evidence_lower_bound(state, n),
             "noise_std": state.noise_precision**-0.5,
         }
@@ -382,8 +409,18 @@ def _first(means: RealArray, n_features: int, variances: FloatArray) -> Side:
     covariance[np.diagonal(packed_places(d))] = _START_VARIANCE
     prior = Prior(np.zeros((n_features, d)), np.diag(1 / variances))
     gram = np.zeros((n_features, n_features))
-    totals = Totals(math.nan, math.nan, np.zeros((d, d)), prior.weights, gram, 0)
+    totals = Totals(math.nan, math.nan, math.nan, np.zeros((d, d)), prior.weights, gram, 0)
     return Side(Rows.of(means, covariance), prior, totals)
+
+
+def _with_misfit(blocks: Sequence[Block], side: Side, other: Side, bias: bool) -> Side:
+    """The side, and in its totals how well the means fit at the start."""
+    x, y = multiplied(side.rows.means, other.rows.means, bias=bias)
+    parts = np.split(x, np.cumsum([len(block.ratings) for block in blocks])[:-1])
+    misfit = sum(
+        block.ratings.squared_error(part, y) for block, part in zip(blocks, parts, strict=True)
+    )
+    return side._replace(totals=side.totals._replace(misfit=misfit))
 
 
 def _blocks(matrix: sparse.csr_array, side: Patterns) -> list[Block]:
