@@ -1,0 +1,122 @@
+"""Seconds a sweep and memory of variational Bayes, from one million to 25 million ratings.
+
+    python benchmarks/scale.py [--sizes 1 5 25] [--factors 10] [--jobs 2] [--sweeps 4]
+
+The ratings are synthetic: sizes and popularity of MovieLens 25M (162,541 users, 59,047
+movies; both with heavy tails), made by planted factors, biases and noise; a smaller number of
+ratings is of as many times fewer users and movies. Each size is trained in a process of its
+own, which reads the arrays from disk, so that its peak is that of training: ids to indices,
+sorting, start and sweeps. "Beyond Python" is the peak less what the process has once NumPy,
+SciPy and pandas are imported.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import platform
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+
+N_USERS, N_ITEMS, N_RATINGS = 162_541, 59_047, 25_000_095
+
+
+def synthetic(n, seed=0):
+    """Distinct pairs with stars in halves: user, item (int32) and rating (float32), (n,) each."""
+    rng = np.random.default_rng(seed)
+    share = n / N_RATINGS
+    # At least ten times as many pairs as ratings are needed, or popular pairs run out.
+    n_users = max(round(N_USERS * share), 1000)
+    n_items = max(round(N_ITEMS * share), 10 * n // n_users)
+    chosen = np.empty(0, np.int64)
+    popular = [rng.lognormal(0, spread, size) for spread, size in ((1.1, n_users), (2.0, n_items))]
+    cumulative = [np.cumsum(weights) / weights.sum() for weights in popular]
+    while len(chosen) < n:
+        more = int((n - len(chosen)) * 1.3) + 1000
+        u, i = (np.searchsorted(table, rng.random(more)) for table in cumulative)
+        chosen = np.unique(np.concatenate((chosen, u * n_items + i)))
+    chosen = rng.permutation(chosen)[:n]
+    u, i = (chosen // n_items).astype(np.int32), (chosen % n_items).astype(np.int32)
+    P, Q = (rng.normal(0, 0.45, (size, 8)).astype(np.float32) for size in (n_users, n_items))
+    bu, bi = (rng.normal(0, 0.4, size).astype(np.float32) for size in (n_users, n_items))
+    stars = np.empty(n, np.float32)
+    for some in np.array_split(np.arange(n), max(n // 100_000, 1)):
+        noise = rng.normal(0, 0.75, len(some))
+        score = 3.5 + bu[u[some]] + bi[i[some]] + np.einsum("nk,nk->n", P[u[some]], Q[i[some]])
+        stars[some] = np.clip(np.round(2 * (score + noise)) / 2, 0.5, 5)
+    return u, i, stars
+
+
+def peak_mb():
+    """Most memory this process has had, MB."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+
+def measure(folder, n_factors, n_jobs, n_sweeps):
+    """Train on the arrays in a folder and print a line of the table."""
+    import shallow_cf as scf
+
+    python = peak_mb()
+    started = time.perf_counter()
+    pairs, stars = np.load(folder / "pairs.npy"), np.load(folder / "stars.npy")
+    ratings = scf.Ratings.from_arrays(pairs, stars)
+    del pairs, stars
+    made = time.perf_counter() - started
+    model = scf.MatrixFactorization(
+        n_factors, bias=True, global_mean=True, solver="vb", random_state=0, n_jobs=n_jobs,
+        solver_options=scf.VBOptions(n_iterations=n_sweeps, tol=0.0),
+    )  # fmt: skip
+    started = time.perf_counter()
+    model.fit(ratings)
+    fitted = time.perf_counter() - started
+    sweeps = np.diff(model.history_.seconds)
+    print(
+        f"| {ratings.n_ratings:,} | {ratings.n_users:,} x {ratings.n_items:,} | {made:.1f} | "
+        f"{fitted - sweeps.sum():.1f} | {np.median(sweeps):.2f} | "
+        f"{np.median(sweeps) / ratings.n_ratings * 1e6:.3f} | {peak_mb() - python:.0f} | "
+        f"{model.history_.train_rmse.iloc[-1]:.4f} |",
+        flush=True,
+    )
+
+
+def main():
+    """A line of the table for each size."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--sizes", type=float, nargs="+", default=[1, 5, 25], metavar="MILLIONS")
+    parser.add_argument("--factors", type=int, default=10)
+    parser.add_argument("--jobs", type=int, default=2)
+    parser.add_argument("--sweeps", type=int, default=4)
+    parser.add_argument("--measure", type=Path, help=argparse.SUPPRESS)
+    given = parser.parse_args()
+    if given.measure:
+        measure(given.measure, given.factors, given.jobs, given.sweeps)
+        return
+    print(
+        f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores, "
+        f"Python {platform.python_version()}, NumPy {np.__version__}, {given.factors} factors, "
+        f"n_jobs={given.jobs}\n\n"
+        "| ratings | users x items | to `Ratings`, s | start, s | a sweep, s | "
+        "a sweep, us a rating | beyond Python, MB | train RMSE |\n"
+        "|--:|--:|--:|--:|--:|--:|--:|--:|",
+        flush=True,
+    )
+    for size in given.sizes:
+        with tempfile.TemporaryDirectory() as name:
+            u, i, stars = synthetic(round(size * 1e6))
+            np.save(Path(name) / "pairs.npy", np.column_stack((u, i)))
+            np.save(Path(name) / "stars.npy", stars)
+            del u, i, stars
+            again = [sys.executable, __file__, "--measure", name, "--factors", str(given.factors)]
+            again += ["--jobs", str(given.jobs), "--sweeps", str(given.sweeps)]
+            # One process a core: BLAS is not to start threads of its own beside ours.
+            subprocess.run(again, check=True, env=os.environ | {"OPENBLAS_NUM_THREADS": "1"})
+
+
+if __name__ == "__main__":
+    main()
