@@ -303,6 +303,19 @@ def weighted_sums(parameters: Parameters, u: IntArray, i: IntArray, e: FloatArra
     return Parameters(*parameters.unpack(packed_sums(parameters, u, i, e)).blocks())
 
 
+def is_large(n_ratings: int, parameters: Parameters) -> bool:
+    """Whether `packed_sums` makes products of matrices, for which ratings should be sorted.
+
+    Examples
+    --------
+    >>> from shallow_cf import Parameters, objective
+    >>> parameters = Parameters.random(100, 100, 50)
+    >>> objective.is_large(64, parameters), objective.is_large(4096, parameters)
+    (False, True)
+    """
+    return n_ratings * parameters.n_factors > _FEW_NUMBERS
+
+
 def packed_sums(parameters: Parameters, u: IntArray, i: IntArray, e: FloatArray) -> FloatArray:
     """The sums of (4a) to (4d) without the penalty, over any ratings, as one vector.
 
@@ -317,6 +330,7 @@ def packed_sums(parameters: Parameters, u: IntArray, i: IntArray, e: FloatArray)
     Returns
     -------
     (n_params,) array of float
+        In the precision of the parameters.
 
     Examples
     --------
@@ -327,9 +341,9 @@ def packed_sums(parameters: Parameters, u: IntArray, i: IntArray, e: FloatArray)
     >>> objective.packed_sums(parameters, u, i, e)  # two users' sums, then two items'
     array([-6., -2., -4., -2.])
     """
-    if e.size * parameters.n_factors <= _FEW_NUMBERS:
-        return _sums_by_place(parameters, u, i, e)
-    return _sums_by_products(parameters, u, i, e)
+    if is_large(e.size, parameters):
+        return _sums_by_products(parameters, u, i, e)
+    return _sums_by_place(parameters, u, i, e)
 
 
 def _sums_by_place(parameters: Parameters, u: IntArray, i: IntArray, e: FloatArray) -> FloatArray:
@@ -345,19 +359,32 @@ def _sums_by_place(parameters: Parameters, u: IntArray, i: IntArray, e: FloatArr
     sums = np.bincount(place.ravel(), part.ravel(), parameters.n_params)
     if parameters.has_bias:
         sums[P.size + Q.size :] = np.bincount(row, weight, len(P) + len(Q))  # (4c), (4d)
-    return np.asarray(sums, np.float64)  # NumPy counts in whole numbers where nothing is added
+    return sums.astype(P.dtype, copy=False)  # NumPy adds in float64, or nothing in whole numbers
 
 
 def _sums_by_products(
     parameters: Parameters, u: IntArray, i: IntArray, e: FloatArray
 ) -> FloatArray:
-    """The same as products of matrices."""
+    """The same as products of matrices.
+
+    Users in ascending order, as in `Ratings`, are the rows of E one after another, and need
+    no sorting.
+    """
     P, Q = parameters.user_factors, parameters.item_factors
-    E = sparse.csr_array((e, (u, i)), shape=(len(P), len(Q)))
+    if (u[1:] < u[:-1]).any():
+        order = np.argsort(u, kind="stable")
+        u, i, e = u[order], i[order], e[order]
+    ends = np.searchsorted(u, np.arange(len(P) + 1))
+    E = sparse.csr_array((e, i, ends), shape=(len(P), len(Q)))
     sums = [np.asarray(E @ Q).ravel(), np.asarray(E.T @ P).ravel()]  # (4a), (4b)
     if parameters.has_bias:
-        sums += [np.bincount(u, e, len(P)), np.bincount(i, e, len(Q))]  # (4c), (4d)
+        sums += [_counted(u, e, len(P)), _counted(i, e, len(Q))]  # (4c), (4d)
     return np.concatenate(sums)
+
+
+def _counted(idx: IntArray, e: FloatArray, n: int) -> FloatArray:
+    """The sum of `e` for each of n rows, (n,), in the precision of `e`."""
+    return np.bincount(idx, e, n).astype(e.dtype, copy=False)
 
 
 def forward_difference(

@@ -175,7 +175,8 @@ def sweep(
     rng = np.random.default_rng(random_state)
     sample = rng.permutation(problem.n_ratings)[:_SAMPLE]
     rates, losses = np.geomspace(lowest, highest, n_steps), []
-    theta, memory = theta.copy(), start(options.rule, theta)
+    theta = theta.astype(options.dtype)
+    memory = start(options.rule, theta)
     batches = _batches(problem.n_ratings, options, rng)
     with np.errstate(over="ignore", invalid="ignore"):
         best = at_start = _loss(problem, theta, sample)

@@ -10,6 +10,7 @@ With the default settings a batch B moves every parameter against its part of th
 
 With batch_size = 1 and no penalty these are Funk's updates (2006, "Netflix Update: Try This
 at Home"), all factors at once; with batch_size = n_ratings this is plain gradient descent.
+Batches of thousands take the limit (16c), without which rows with many ratings overshoot.
 `descent` has the loop, `optimizers` other rules of what to do with a gradient, `schedules`
 how the learning rate changes: by default it falls linearly over the epochs.
 """
@@ -42,29 +43,48 @@ class Factorization:
         return self.ratings.n_ratings
 
     def gradient(self, theta: FloatArray, batch: IntArray) -> FloatArray:
-        """Gradient of 1/2 sum e^2 over a batch. Equations (4a) to (4d)."""
-        parameters, (u, i, r) = self.form.unpack(theta), self._triplets(batch)
-        _, e = objective.batch_residuals(parameters, u, i, r)
+        """Gradient of 1/2 sum e^2 over a batch. Equations (4a) to (4d).
+
+        The ratings are sorted, so sorting the positions in a large batch sorts its ratings.
+        """
+        if objective.is_large(len(batch), self.form):
+            batch = np.sort(batch)
+        parameters, (u, i, r) = self.form.view(theta), self._triplets(batch)
+        _, e = objective.batch_residuals(parameters, u, i, r.astype(theta.dtype, copy=False))
         return objective.packed_sums(parameters, u, i, e)
+
+    def limit_rows(self, g: FloatArray, batch: IntArray, limit: int) -> None:
+        """Shrink in place what rows with more than `limit` ratings in a batch get. (16c)."""
+        rows, (u, i, _) = self.form.view(g), self._triplets(batch)
+        for idx, factors, bias in (
+            (u, rows.user_factors, rows.user_bias),
+            (i, rows.item_factors, rows.item_bias),
+        ):
+            count = np.bincount(idx, minlength=len(factors))
+            busy = np.flatnonzero(count > limit)
+            share = (limit / count[busy]).astype(g.dtype)  # (16c)
+            factors[busy] *= share[:, None]
+            if bias is not None:
+                bias[busy] *= share
 
     def batch_mse(self, theta: FloatArray, batch: IntArray) -> float:
         """Mean squared error of a batch, stars**2."""
-        e, _ = objective.batch_residuals(self.form.unpack(theta), *self._triplets(batch))
+        e, _ = objective.batch_residuals(self.form.view(theta), *self._triplets(batch))
         return float(e @ e) / len(e)  # (3c)
 
     def _triplets(self, batch: IntArray) -> tuple[IntArray, IntArray, FloatArray]:
         data = self.ratings
-        return data.user_idx[batch], data.item_idx[batch], data.rating[batch]
+        return data.user_idx.take(batch), data.item_idx.take(batch), data.rating.take(batch)
 
     def rmse(self, theta: FloatArray) -> float:
         """RMSE over the training ratings, stars."""
-        return objective.rmse(self.ratings, self.form.unpack(theta))
+        return objective.rmse(self.ratings, self.form.view(theta))
 
     def valid_rmse(self, theta: FloatArray) -> float:
         """RMSE over the validation ratings, stars; NaN without any."""
         if self.valid is None:
             return np.nan
-        return objective.rmse(self.valid, self.form.unpack(theta))
+        return objective.rmse(self.valid, self.form.view(theta))
 
 
 def solve(
