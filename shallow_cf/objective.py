@@ -303,19 +303,6 @@ def weighted_sums(parameters: Parameters, u: IntArray, i: IntArray, e: FloatArra
     return Parameters(*parameters.unpack(packed_sums(parameters, u, i, e)).blocks())
 
 
-def is_large(n_ratings: int, parameters: Parameters) -> bool:
-    """Whether `packed_sums` makes products of matrices, for which ratings should be sorted.
-
-    Examples
-    --------
-    >>> from shallow_cf import Parameters, objective
-    >>> parameters = Parameters.random(100, 100, 50)
-    >>> objective.is_large(64, parameters), objective.is_large(4096, parameters)
-    (False, True)
-    """
-    return n_ratings * parameters.n_factors > _FEW_NUMBERS
-
-
 def packed_sums(parameters: Parameters, u: IntArray, i: IntArray, e: FloatArray) -> FloatArray:
     """The sums of (4a) to (4d) without the penalty, over any ratings, as one vector.
 
@@ -341,9 +328,9 @@ def packed_sums(parameters: Parameters, u: IntArray, i: IntArray, e: FloatArray)
     >>> objective.packed_sums(parameters, u, i, e)  # two users' sums, then two items'
     array([-6., -2., -4., -2.])
     """
-    if is_large(e.size, parameters):
-        return _sums_by_products(parameters, u, i, e)
-    return _sums_by_place(parameters, u, i, e)
+    if e.size * parameters.n_factors <= _FEW_NUMBERS:
+        return _sums_by_place(parameters, u, i, e)
+    return _sums_by_products(parameters, u, i, e)
 
 
 def _sums_by_place(parameters: Parameters, u: IntArray, i: IntArray, e: FloatArray) -> FloatArray:
@@ -376,15 +363,14 @@ def _sums_by_products(
         u, i, e = u[order], i[order], e[order]
     ends = np.searchsorted(u, np.arange(len(P) + 1))
     E = sparse.csr_array((e, i, ends), shape=(len(P), len(Q)))
-    sums = [np.asarray(E @ Q).ravel(), np.asarray(E.T @ P).ravel()]  # (4a), (4b)
-    if parameters.has_bias:
-        sums += [_counted(u, e, len(P)), _counted(i, e, len(Q))]  # (4c), (4d)
-    return np.concatenate(sums)
-
-
-def _counted(idx: IntArray, e: FloatArray, n: int) -> FloatArray:
-    """The sum of `e` for each of n rows, (n,), in the precision of `e`."""
-    return np.bincount(idx, e, n).astype(e.dtype, copy=False)
+    sums = np.empty(parameters.n_params, P.dtype)
+    parts = parameters.view(sums)
+    parts.user_factors[:] = np.asarray(E @ Q)  # (4a)
+    parts.item_factors[:] = np.asarray(E.T @ P)  # (4b)
+    if parts.biases is not None:
+        parts.biases[0][:] = np.bincount(u, e, len(P))  # (4c)
+        parts.biases[1][:] = np.bincount(i, e, len(Q))  # (4d)
+    return sums
 
 
 def forward_difference(

@@ -355,7 +355,7 @@ class Parameters(Packable):
         score: FloatArray = np.einsum("...k,...k->...", p_u, q_i)  # (1)
         if self.biases is not None:
             bu, bi = self.biases
-            score = score + bu[u] + bi[i]  # (1)
+            score = score + bu.take(u) + bi.take(i)  # (1)
         return score
 
     def predict_all(self) -> FloatArray:

@@ -69,12 +69,13 @@ def rmse_gradient(triplets, theta):
     return scaled(half_sse_gradient(triplets, theta), 1 / (n * value))  # (5)
 
 
-def sgd_epoch(triplets, theta, eta, batch_size, reg=0.0):
+def sgd_epoch(triplets, theta, eta, batch_size, reg=0.0, row_limit=None):
     """Once through the ratings in the order given, `batch_size` of them a step.
 
     Within a batch every rating sees the parameters as they were when the batch began;
     all the changes are added up and made at its end. Each batch brings its share of the
     penalty: with 3 of 12 ratings in it, everything is pulled towards zero by reg/4.
+    With `row_limit` 2, a user or an item with 3 ratings in the batch makes 2/3 of its step.
     """
     for first in range(0, len(triplets), batch_size):
         batch = triplets[first : first + batch_size]
@@ -82,8 +83,24 @@ def sgd_epoch(triplets, theta, eta, batch_size, reg=0.0):
         for u, i, r in batch:
             e = predict(theta, u, i) - r  # (2)
             add_rating(G, theta, u, i, e)
+        if row_limit is not None:
+            limit_rows(G, batch, row_limit)
         theta = step_against(theta, eta, G)
     return theta
+
+
+def limit_rows(G, batch, row_limit):
+    for row in range(len(G.P)):
+        limit_row(G.P, G.bu, row, sum(u == row for u, _, _ in batch), row_limit)
+    for row in range(len(G.Q)):
+        limit_row(G.Q, G.bi, row, sum(i == row for _, i, _ in batch), row_limit)
+
+
+def limit_row(rows, bias, row, count, row_limit):
+    if count > row_limit:
+        rows[row] = [row_limit / count * g for g in rows[row]]  # (16c)
+        if bias is not None:
+            bias[row] *= row_limit / count  # (16c)
 
 
 def add_rating(G, theta, u, i, e):
