@@ -1,6 +1,6 @@
 """An epoch of mini-batch SGD against the time that moving its rows takes at memory speed.
 
-Run: python benchmarks/sgd_epoch.py [--ratings 1000000] [--factors 50] [--runs 5]
+Run: python benchmarks/sgd_epoch.py [--ratings 1000000] [--factors 50] [--runs 5] [--threads 1]
 
 The ratings are synthetic, in the shape of MovieLens 1M: 6,040 users, 3,706 items, their
 numbers of ratings by a power law, half-star noise. What is timed is an epoch of
@@ -13,7 +13,8 @@ many bytes over the bandwidth of a plain copy (`np.copyto` between two arrays of
 read plus bytes written over the time), measured before and after every epoch. All times are
 seconds of one thread's work (`time.process_time`), which on a machine with nothing else to do
 are the wall clock's, so that waiting for a processor counts on neither side; medians, and the
-ratio is the median of the ratios. Last comes the same epoch with all rows of a batch gathered at
+ratio is the median of the ratios. With more threads, of which the copy has as many, all times
+are the wall clock's. Last comes the same epoch with all rows of a batch gathered at
 once and their changes added by `np.add.at`.
 """
 
@@ -24,6 +25,7 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # one thread against one thr
 
 import argparse
 import time
+from concurrent.futures import ThreadPoolExecutor
 from importlib.metadata import version
 from itertools import pairwise
 
@@ -56,16 +58,19 @@ def synthetic(n_ratings, seed=0):
 class Bandwidth:
     """Bytes a second of a copy, read and written ones counted."""
 
-    def __init__(self):
-        self.source, self.target = np.ones(COPIED // 8), np.zeros(COPIED // 8)
+    def __init__(self, n_threads, run, clock):
+        self.run, self.clock = run, clock
+        source, target = np.ones(COPIED // 8), np.zeros(COPIED // 8)
+        parts = np.array_split(source, n_threads), np.array_split(target, n_threads)
+        self.parts = list(zip(*parts, strict=True))
 
     def measure(self):
         """The better of two copies: the harder bound."""
         seconds = []
         for _ in range(2):
-            began = time.process_time()
-            np.copyto(self.target, self.source)
-            seconds.append(time.process_time() - began)
+            began = self.clock()
+            list(self.run(lambda part: np.copyto(part[1], part[0]), self.parts))
+            seconds.append(self.clock() - began)
         return 2 * COPIED / min(seconds)
 
 
@@ -74,11 +79,11 @@ def epochs(ratings, start, options, bandwidth, n_runs):
     beside, begins, ends = [], [], []
 
     def note(row):
-        ends.append(time.process_time())
+        ends.append(bandwidth.clock())
         beside.append(bandwidth.measure())
-        begins.append(time.process_time())
+        begins.append(bandwidth.clock())
 
-    sgd.solve(ratings, start, options(n_runs + 1), note, random_state=0)
+    sgd.solve(ratings, start, options(n_runs + 1), note, random_state=0, run=bandwidth.run)
     around = [(one + two) / 2 for one, two in pairwise(beside)]
     return np.subtract(ends[1:], begins[:-1]), np.array(around)
 
@@ -108,11 +113,18 @@ def main():
     parser.add_argument("--ratings", type=int, default=1_000_000)
     parser.add_argument("--factors", type=int, default=50)
     parser.add_argument("--runs", type=int, default=5)
+    parser.add_argument("--threads", type=int, default=1)
     args = parser.parse_args()
     packages = ", ".join(f"{name} {version(name)}" for name in ("numpy", "scipy"))
     print(f"{os.cpu_count()} cores, {platform.machine()}, Python {platform.python_version()}, "
-          f"{packages}, one thread\n")  # fmt: skip
-    ratings, bandwidth = synthetic(args.ratings), Bandwidth()
+          f"{packages}, threads: {args.threads}\n")  # fmt: skip
+    is_one = args.threads == 1
+    bandwidth = Bandwidth(
+        args.threads,
+        map if is_one else ThreadPoolExecutor(args.threads).map,
+        time.process_time if is_one else time.perf_counter,
+    )
+    ratings = synthetic(args.ratings)
     start = scf.Parameters.random(
         N_USERS, N_ITEMS, args.factors, bias=True, init="normal", scale=0.05, random_state=0
     )
@@ -129,20 +141,21 @@ def main():
 
             seconds, speed = epochs(ratings, start, options, bandwidth, args.runs)
             bound = moved / speed
-            measuring = rmse_seconds(ratings, start, dtype, args.runs)
+            measuring = rmse_seconds(ratings, start, dtype, bandwidth, args.runs)
             print(f"| {dtype} | {batch_size} | {np.median(seconds):.3f} | {np.median(bound):.3f} | "
                   f"{np.median(seconds / bound):.2f} | {measuring:.3f} |", flush=True)  # fmt: skip
     print(f"\nBy np.add.at, float64, batches of 65536, no biases: "
           f"{add_at(ratings, start, max(1, args.runs // 2)):.3f} s")  # fmt: skip
 
 
-def rmse_seconds(ratings, start, dtype, n_runs):
+def rmse_seconds(ratings, start, dtype, bandwidth, n_runs):
     """Seconds that the RMSE of all ratings takes, median."""
-    problem, theta, seconds = sgd.Factorization(ratings, start), start.pack().astype(dtype), []
+    problem = sgd.Factorization(ratings, start, run=bandwidth.run)
+    theta, seconds = start.pack().astype(dtype), []
     for _ in range(n_runs):
-        began = time.process_time()
+        began = bandwidth.clock()
         problem.rmse(theta)
-        seconds.append(time.process_time() - began)
+        seconds.append(bandwidth.clock() - began)
     return np.median(seconds)
 
 

@@ -65,7 +65,7 @@ import numpy as np
 from scipy import sparse
 
 from shallow_cf._checks import check_number
-from shallow_cf.parameters import FloatArray, IntArray, Parameters
+from shallow_cf.parameters import FloatArray, IntArray, Mapper, Parameters
 from shallow_cf.ratings import Ratings
 
 #: Up to here adding up row by row is faster than making a sparse table (measured).
@@ -102,8 +102,10 @@ def check_fit(ratings: Ratings, parameters: Parameters) -> None:
         raise ValueError(f"{parameters!r} do not fit {ratings!r}")
 
 
-def residual(ratings: Ratings, parameters: Parameters) -> FloatArray:
+def residual(ratings: Ratings, parameters: Parameters, *, run: Mapper = map) -> FloatArray:
     """Prediction minus rating for every rating, (n_ratings,), stars. Equation (2).
+
+    `run` is that of `Parameters.predict`.
 
     Raises
     ------
@@ -118,11 +120,14 @@ def residual(ratings: Ratings, parameters: Parameters) -> FloatArray:
     array([-2., -2., -1.])
     """
     check_fit(ratings, parameters)
-    return parameters.predict(ratings.user_idx, ratings.item_idx) - ratings.rating  # (2)
+    r_hat = parameters.predict(ratings.user_idx, ratings.item_idx, run=run)
+    return r_hat - ratings.rating  # (2)
 
 
-def rmse(ratings: Ratings, parameters: Parameters) -> float:
+def rmse(ratings: Ratings, parameters: Parameters, *, run: Mapper = map) -> float:
     """Root mean squared error over rated cells, stars. Equation (3b).
+
+    `run` is that of `Parameters.predict`.
 
     Examples
     --------
@@ -132,7 +137,7 @@ def rmse(ratings: Ratings, parameters: Parameters) -> float:
     >>> round(objective.rmse(ratings, parameters), 4)  # sqrt(9 / 3)
     1.7321
     """
-    e = residual(ratings, parameters)
+    e = residual(ratings, parameters, run=run)
     return float(np.sqrt(e @ e / ratings.n_ratings))  # (3b)
 
 
@@ -266,11 +271,12 @@ def _sums(ratings: Ratings, parameters: Parameters, e: FloatArray) -> Parameters
 
 
 def batch_residuals(
-    parameters: Parameters, u: IntArray, i: IntArray, r: FloatArray
+    parameters: Parameters, u: IntArray, i: IntArray, r: FloatArray, *, run: Mapper = map
 ) -> tuple[FloatArray, FloatArray]:
     """Residuals of any ratings, (n,), and what stands for them in a gradient.
 
-    The two differ with a rating range only: the second is e dr_hat/ds of (2s).
+    The two differ with a rating range only: the second is e dr_hat/ds of (2s). `run` is that
+    of `Parameters.predict`.
 
     Examples
     --------
@@ -281,7 +287,7 @@ def batch_residuals(
     >>> objective.batch_residuals(parameters, one, one, np.array([5.0]))  # dr_hat/ds = 1.25
     (array([-2.]), array([-2.5]))
     """
-    prediction = parameters.predict(u, i)
+    prediction = parameters.predict(u, i, run=run)
     e = prediction - r  # (2)
     return e, e * parameters.slope(prediction)  # (2s)
 
@@ -303,7 +309,9 @@ def weighted_sums(parameters: Parameters, u: IntArray, i: IntArray, e: FloatArra
     return Parameters(*parameters.unpack(packed_sums(parameters, u, i, e)).blocks())
 
 
-def packed_sums(parameters: Parameters, u: IntArray, i: IntArray, e: FloatArray) -> FloatArray:
+def packed_sums(
+    parameters: Parameters, u: IntArray, i: IntArray, e: FloatArray, *, run: Mapper = map
+) -> FloatArray:
     """The sums of (4a) to (4d) without the penalty, over any ratings, as one vector.
 
     Parameters
@@ -313,6 +321,8 @@ def packed_sums(parameters: Parameters, u: IntArray, i: IntArray, e: FloatArray)
         Which users and items the ratings are of.
     e : (n,) array of float
         Residuals, or multiples of them.
+    run : callable
+        As in `Parameters.predict`.
 
     Returns
     -------
@@ -330,7 +340,7 @@ def packed_sums(parameters: Parameters, u: IntArray, i: IntArray, e: FloatArray)
     """
     if e.size * parameters.n_factors <= _FEW_NUMBERS:
         return _sums_by_place(parameters, u, i, e)
-    return _sums_by_products(parameters, u, i, e)
+    return _sums_by_products(parameters, u, i, e, run)
 
 
 def _sums_by_place(parameters: Parameters, u: IntArray, i: IntArray, e: FloatArray) -> FloatArray:
@@ -350,7 +360,7 @@ def _sums_by_place(parameters: Parameters, u: IntArray, i: IntArray, e: FloatArr
 
 
 def _sums_by_products(
-    parameters: Parameters, u: IntArray, i: IntArray, e: FloatArray
+    parameters: Parameters, u: IntArray, i: IntArray, e: FloatArray, run: Mapper
 ) -> FloatArray:
     """The same as products of matrices.
 
@@ -365,11 +375,18 @@ def _sums_by_products(
     E = sparse.csr_array((e, i, ends), shape=(len(P), len(Q)))
     sums = np.empty(parameters.n_params, P.dtype)
     parts = parameters.view(sums)
-    parts.user_factors[:] = np.asarray(E @ Q)  # (4a)
-    parts.item_factors[:] = np.asarray(E.T @ P)  # (4b)
-    if parts.biases is not None:
-        parts.biases[0][:] = np.bincount(u, e, len(P))  # (4c)
-        parts.biases[1][:] = np.bincount(i, e, len(Q))  # (4d)
+
+    def of_users() -> None:
+        parts.user_factors[:] = np.asarray(E @ Q)  # (4a)
+        if parts.user_bias is not None:
+            parts.user_bias[:] = np.bincount(u, e, len(P))  # (4c)
+
+    def of_items() -> None:
+        parts.item_factors[:] = np.asarray(E.T @ P)  # (4b)
+        if parts.item_bias is not None:
+            parts.item_bias[:] = np.bincount(i, e, len(Q))  # (4d)
+
+    list(run(lambda side: side(), (of_users, of_items)))
     return sums
 
 

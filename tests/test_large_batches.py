@@ -4,6 +4,7 @@ Each is held against a slow twin: the loops of tests/reference.py, `np.add.at`, 
 """
 
 import copy
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -180,6 +181,35 @@ class TestSums:
 
 
 SETTINGS = {"n_epochs": 6, "batch_size": 700, "reg": 0.5, "row_limit": 20, "dtype": "float32"}
+
+
+class TestThreads:
+    @pytest.mark.parametrize("dtype", ["float64", "float32"])
+    def test_any_map_gives_the_same_bits(self, dtype):
+        # 400 factors, so that some thousand ratings are several pieces of work, done here in
+        # order, in the opposite order, and by threads; and so are users' and items' sums.
+        ratings = popular(n_ratings=9000)
+        start = small_start(ratings, 400)
+        options = scf.SGDOptions(2, 0.01, 5400, row_limit=20, dtype=dtype)
+        calls = []
+
+        def backwards(work, pieces):
+            calls.append(len(pieces))
+            return map(work, pieces[::-1])
+
+        with ThreadPoolExecutor(3) as pool:
+            plain, turned, threads = (
+                sgd.solve(ratings, start, options, random_state=0, run=run)
+                for run in (map, backwards, pool.map)
+            )
+        assert min(calls) >= 2
+        assert turned.parameters.equals(plain.parameters)
+        assert threads.parameters.equals(plain.parameters)
+        assert without_time(threads.trace) == without_time(plain.trace)
+
+
+def without_time(trace):
+    return [[repr(value) for key, value in row.items() if key != "seconds"] for row in trace]
 
 
 class TestSinglePrecision:

@@ -22,7 +22,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from shallow_cf import objective
-from shallow_cf.parameters import FloatArray, IntArray, Parameters
+from shallow_cf.parameters import FloatArray, IntArray, Mapper, Parameters
 from shallow_cf.ratings import Ratings
 from shallow_cf.solvers import descent
 from shallow_cf.solvers.descent import Keeper, Progress, SGDOptions
@@ -31,11 +31,15 @@ from shallow_cf.solvers.result import Callback, SolverResult, check_start
 
 @dataclass(frozen=True)
 class Factorization:
-    """Matrix factorisation as `descent` sees it; `form` has the shapes, mean and range."""
+    """Matrix factorisation as `descent` sees it; `form` has the shapes, mean and range.
+
+    `run` is that of `Parameters.predict`.
+    """
 
     ratings: Ratings
     form: Parameters
     valid: Ratings | None = None
+    run: Mapper = map
 
     @property
     def n_ratings(self) -> int:
@@ -45,8 +49,9 @@ class Factorization:
     def gradient(self, theta: FloatArray, batch: IntArray) -> FloatArray:
         """Gradient of 1/2 sum e^2 over a batch. Equations (4a) to (4d)."""
         parameters, (u, i, r) = self.form.view(theta), self._triplets(batch)
-        _, e = objective.batch_residuals(parameters, u, i, r.astype(theta.dtype, copy=False))
-        return objective.packed_sums(parameters, u, i, e)
+        r = r.astype(theta.dtype, copy=False)
+        _, e = objective.batch_residuals(parameters, u, i, r, run=self.run)
+        return objective.packed_sums(parameters, u, i, e, run=self.run)
 
     def limit_rows(self, g: FloatArray, batch: IntArray, limit: int) -> None:
         """Shrink in place what rows with more than `limit` ratings in a batch get. (16c)."""
@@ -73,13 +78,13 @@ class Factorization:
 
     def rmse(self, theta: FloatArray) -> float:
         """RMSE over the training ratings, stars."""
-        return objective.rmse(self.ratings, self.form.view(theta))
+        return objective.rmse(self.ratings, self.form.view(theta), run=self.run)
 
     def valid_rmse(self, theta: FloatArray) -> float:
         """RMSE over the validation ratings, stars; NaN without any."""
         if self.valid is None:
             return np.nan
-        return objective.rmse(self.valid, self.form.view(theta))
+        return objective.rmse(self.valid, self.form.view(theta), run=self.run)
 
 
 def solve(
@@ -92,6 +97,7 @@ def solve(
     valid: Ratings | None = None,
     keep: Keeper | None = None,
     progress: Progress | None = None,
+    run: Mapper = map,
 ) -> SolverResult:
     """Train by mini-batch stochastic gradient descent.
 
@@ -114,6 +120,9 @@ def solve(
     progress : Progress, optional
         State to go on from, instead of the start; left as it is. With the same settings the
         outcome has the same bits as that of a run without interruption.
+    run : callable
+        Like the built-in ``map``, to do independent pieces of large batches: with the ``map``
+        of a pool of threads they are done by several, with the same bits.
 
     Returns
     -------
@@ -132,7 +141,7 @@ def solve(
     check_start(ratings, parameters)
     if valid is not None:
         objective.check_fit(valid, parameters)
-    problem = Factorization(ratings, parameters, valid)
+    problem = Factorization(ratings, parameters, valid, run)
     rng = np.random.default_rng(random_state)
     if progress is None:
         progress = descent.begin(problem, parameters.pack(), options, rng)
