@@ -79,8 +79,8 @@ class MatrixFactorization(Using):
     random_state : int or Generator, optional
         Of the start and of the order of ratings. Same seed, same bits.
     n_jobs : int
-        Threads that the solvers "als" and "vb" work in, -1 for one a core. The result is the
-        same with any number.
+        Threads that the solvers "als" and "vb" work in, and "sgd" on large batches; -1 for
+        one a core. The result is the same with any number.
 
     Attributes
     ----------
@@ -564,6 +564,8 @@ class MatrixFactorization(Using):
         if "checkpoint" in solver.accepts:
             wanted |= {"keep": keep, "progress": progress}
         with mapping(self.n_jobs) as threads:
+            if "threads" in solver.accepts:
+                wanted["run"] = threads
             if "map" in solver.accepts:
                 wanted["map"] = threads if map is None else map
             result = solver.solve(

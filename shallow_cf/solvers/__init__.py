@@ -18,7 +18,8 @@ class Solver(NamedTuple):
 
     `accepts` has what goes beyond the spreadsheet's model and the arguments of all:
     "global_mean" and "rating_range" in the parameters, "start" where it goes on from the
-    parameters given, "checkpoint" (as ``keep`` and ``progress``), "valid" and "map".
+    parameters given, "checkpoint" (as ``keep`` and ``progress``), "valid", "threads" (as
+    ``run``) and "map", which can be that of threads too.
     """
 
     options: type[Any]
@@ -30,7 +31,7 @@ SOLVERS = {
     "sgd": Solver(
         descent.SGDOptions,
         sgd.solve,
-        frozenset({"global_mean", "rating_range", "start", "checkpoint", "valid"}),
+        frozenset({"global_mean", "rating_range", "start", "checkpoint", "valid", "threads"}),
     ),
     "grg": Solver(options.SolverOptions, grg.solve),
     "varpro": Solver(varpro.VarproOptions, varpro.solve),
