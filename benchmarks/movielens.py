@@ -33,6 +33,8 @@ from movielens_data import load
 from movielens_runs import KINDS, Bench, Row
 from movielens_table import figures, label, markdown
 
+import shallow_cf
+
 SETTINGS = Path(__file__).with_name("movielens_settings.json")
 HOW = (
     "Chosen by benchmarks/movielens.py --tune: data set, split, method, kind. best: the lowest "
@@ -144,24 +146,32 @@ def python_for(name, told):
 
 
 def choose(bench, args):
-    """Data -> split -> method -> kind -> choice: recorded, or made now."""
+    """Split -> method -> kind -> choice: recorded, or made now."""
     recorded = json.loads(args.settings.read_text()) if args.settings.exists() else {}
     known = recorded.get(bench.data.name, {})
     chosen = {}
     for split in bench.data.splits:
+        of_split = known.get(split, {})
+        chosen[split] = {}
         for worker, method in bench.methods():
             name = f"{worker} {method}"
-            choice = None if args.tune else known.get(split, {}).get(name)
-            choice = choice or bench.choose(worker, method, split)
-            if choice:
-                chosen.setdefault(split, {})[name] = choice
-    if args.tune:
-        for split, of_methods in chosen.items():
-            known.setdefault(split, {}).update(of_methods)
-        args.settings.write_text(
-            json.dumps({"how": HOW} | recorded | {bench.data.name: known}, indent=1) + "\n"
-        )
+            choice = None if args.tune else of_split.get(name)
+            if choice := choice or bench.choose(worker, method, split):
+                chosen[split][name] = choice
+        if args.tune:  # after each split: on large data the next one may take an hour
+            known[split] = of_split | chosen[split]
+            recorded = {"how": HOW} | recorded | {bench.data.name: known}
+            args.settings.write_text(nested(recorded) + "\n")
     return chosen
+
+
+def nested(content, depth=0):
+    """JSON with a line for each choice, which stand four levels deep."""
+    if depth == 4 or not isinstance(content, dict):
+        return json.dumps(content)
+    lines = [f"{json.dumps(name)}: {nested(value, depth + 1)}" for name, value in content.items()]
+    outside, inside = "\n" + " " * depth, "\n" + " " * (depth + 1)
+    return "{" + inside + ("," + inside).join(lines) + outside + "}"
 
 
 def settings_of_rows(chosen):
@@ -220,13 +230,15 @@ def against(args, measured):
 
 
 def versions(workers):
-    """Packages and versions, each told once."""
-    told = {
-        f"{name} {version}"
-        for worker in workers.values()
-        for name, version in worker.versions.items()
-    }
-    return ", ".join(sorted(told, key=str.lower))
+    """This package and what all processes share, then what each has of its own."""
+    each = {name: set(worker.versions.items()) for name, worker in workers.items()}
+    shared = set.intersection(*each.values())
+    told = [("shallow_cf", shallow_cf.__version__), *sorted(shared, key=str)]
+    parts = [", ".join(map(" ".join, told))]
+    parts += [
+        f"{name}: {', '.join(map(' '.join, sorted(own - shared)))}" for name, own in each.items()
+    ]
+    return "; ".join(parts)
 
 
 def command(args, data):

@@ -69,11 +69,14 @@ def markdown(rows, against=None):
         cells = [label(row)]
         for heading in headings:
             one = rows[row][heading]
-            cells += [f"{one.rmse:.4f} ({one.lowest:.4f} to {one.highest:.4f})", seconds(one)]
-            cells += [f"{one.seconds / rows[against][heading].seconds:.2f}"] if against else []
+            cells += [
+                f"{one.rmse:.4f} ({one.lowest:.4f} to {one.highest:.4f})",
+                two_digits(one.seconds),
+            ]
+            cells += [two_digits(one.seconds / rows[against][heading].seconds)] if against else []
         yield f"| {' | '.join(cells)} |"
 
 
-def seconds(one):
-    """Two digits that count."""
-    return f"{one.seconds:#.2g}".rstrip(".") if one.seconds < 100 else f"{one.seconds:.0f}"
+def two_digits(value):
+    """A number to two digits that count."""
+    return f"{value:.0f}" if value >= 10 else f"{value:#.2g}".rstrip(".")

@@ -144,6 +144,27 @@ def test_settings_are_chosen_on_a_tenth_of_the_training_part():
     assert choice["quick"]["settings"]["took"] == 2.0  # within 0.002 of the best, and quicker
 
 
+def test_tuning_records_each_choice_beside_earlier_ones(tmp_path):
+    data, recorded = movielens_data.load("synthetic:60x50x700"), tmp_path / "settings.json"
+    earlier = {"ml-100k": {"90/10": {"ours SGD": {}}}, data.name: {"90/10": {"ours SGD": {}}}}
+    recorded.write_text(json.dumps(earlier))
+    bench = bench_of(constants((3.5, 1.0), (1.0, 1.0)), data)
+    args = movielens.parsed(["--data", data.name, "--settings", str(recorded), "--tune"])
+    chosen = movielens.choose(bench, args)
+    found = json.loads(recorded.read_text())
+    assert found["ml-100k"] == earlier["ml-100k"]
+    assert found[data.name]["90/10"] == {"ours SGD": {}, **chosen["90/10"]}
+    assert chosen["90/10"]["guess constant"]["best"]["settings"]["value"] == 3.5
+    assert "a tenth of the split's training part" in found["how"]
+
+    # Without --tune the recorded choice is taken, not made again.
+    bench.workers["guess"].shown.clear()
+    args.tune = False
+    assert movielens.choose(bench, args) == chosen
+    bench.close()
+    assert bench.workers["guess"].shown == []
+
+
 def test_quick_is_the_quickest_near_the_best():
     tried = [
         {"settings": name, "rmse": rmse, "seconds": seconds}
@@ -201,8 +222,16 @@ def test_the_table_is_formed_from_the_measurements():
         "| method | 90/10: RMSE | seconds | time / cornac MF, best |",
         "|---|---:|---:|---:|",
         "| shallow_cf VB, quick | 0.9010 (0.9000 to 0.9020) | 0.25 | 0.12 |",
-        "| cornac MF, best | 0.9160 (0.9140 to 0.9200) | 2.0 | 1.00 |",
+        "| cornac MF, best | 0.9160 (0.9140 to 0.9200) | 2.0 | 1.0 |",
     ]
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"),
+    [(0.0421, "0.042"), (0.5, "0.50"), (9.96, "10"), (15.2, "15"), (99.7, "100"), (1234, "1234")],
+)
+def test_two_digits_count(value, shown):
+    assert movielens_table.two_digits(value) == shown
 
 
 def test_the_folds_become_their_mean():

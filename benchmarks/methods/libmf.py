@@ -31,5 +31,6 @@ METHODS = {
         grid(k=[8], nr_iters=[20], eta=[0.1], reg=[0.04])
         + grid(k=[16, 32, 64], nr_iters=[20], eta=[0.1], reg=[0.08, 0.1, 0.12])
         + grid(k=[64, 128], nr_iters=[30, 50], eta=[0.05], reg=[0.08, 0.1]),
+        seeded=False,
     )
 }
