@@ -46,7 +46,10 @@ HOW = (
 def main(arguments=None):
     """Measure and print."""
     args = parsed(arguments)
-    data = with_splits(load(args.data), args.splits)
+    try:
+        data = with_splits(load(args.data), args.splits)
+    except (FileNotFoundError, ValueError) as error:
+        raise SystemExit(str(error)) from error
     workers = started(args)
     bench = Bench(workers, data, say)
     try:
@@ -110,7 +113,8 @@ def with_splits(data, wanted):
     """The data with the splits that were asked for."""
     unknown = [name for name in wanted or () if name not in data.splits]
     if unknown:
-        raise SystemExit(f"no split {unknown[0]!r} of {data.name}; known: {', '.join(data.splits)}")
+        known = ", ".join(data.splits)
+        raise ValueError(f"{data.name} has no split {unknown[0]!r}; known: {known}")
     return data._replace(splits={name: data.splits[name] for name in wanted or data.splits})
 
 
@@ -175,24 +179,30 @@ def nested(content, depth=0):
 
 
 def settings_of_rows(chosen):
-    """Split -> row -> settings; one row for a method whose best is its quickest everywhere."""
-    alike = {
-        name
-        for name in {name for of_methods in chosen.values() for name in of_methods}
-        if all(
-            choice[name]["best"]["settings"] == choice[name]["quick"]["settings"]
-            for choice in chosen.values()
-        )
-    }
+    """Split -> row -> settings, of the methods that have settings on every split.
+
+    One row for a method whose best settings are its quickest everywhere.
+    """
+    first, *others = chosen.values()
+    rows = [
+        (name, kind)
+        for name in first
+        if all(name in of_methods for of_methods in others)
+        for kind in KINDS
+        if kind == "best" or not all(is_one(of_methods[name]) for of_methods in chosen.values())
+    ]
     return {
         split: {
-            Row(*name.split(" ", 1), kind): choice[kind]["settings"]
-            for name, choice in of_methods.items()
-            for kind in KINDS
-            if kind == "best" or name not in alike
+            Row(*name.split(" ", 1), kind): of_methods[name][kind]["settings"]
+            for name, kind in rows
         }
         for split, of_methods in chosen.items()
     }
+
+
+def is_one(choice):
+    """Whether the best settings are also the quickest."""
+    return choice["best"]["settings"] == choice["quick"]["settings"]
 
 
 def report(args, data, workers, chosen, measured):

@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 import numpy as np
 from methods import OURS
-from movielens_data import FOLDS, RANDOM
+from movielens_data import RANDOM
 
 
 class Figure(NamedTuple):
@@ -31,16 +31,23 @@ def figure(runs_of_splits):
 
 
 def figures(measured):
-    """Row -> heading -> Figure, from row -> split -> runs. The five folds become one."""
-    groups = {RANDOM: (RANDOM,), "mean of u1 to u5": FOLDS}
+    """Row -> heading -> Figure, from row -> split -> runs. The folds become their mean."""
     return {
         row: {
             heading: figure([runs[split] for split in splits])
-            for heading, splits in groups.items()
-            if all(split in runs for split in splits)
+            for heading, splits in headings(list(runs)).items()
         }
         for row, runs in measured.items()
     }
+
+
+def headings(splits):
+    """Heading -> the splits below it."""
+    folds = [split for split in splits if split != RANDOM]
+    groups = {RANDOM: [RANDOM]} if RANDOM in splits else {}
+    if folds:
+        groups[folds[0] if len(folds) == 1 else f"mean of {', '.join(folds)}"] = folds
+    return groups
 
 
 def label(row):
@@ -58,16 +65,16 @@ def markdown(rows, against=None):
     against : Row, optional
         Whose time the others' are divided by.
     """
-    headings = list(next(iter(rows.values())))
+    columns = list(next(iter(rows.values())))
     titles = ["method"]
-    for heading in headings:
+    for heading in columns:
         titles += [f"{heading}: RMSE", "seconds"]
         titles += [f"time / {label(against)}"] if against else []
     yield f"| {' | '.join(titles)} |"
     yield f"|---{'|---:' * (len(titles) - 1)}|"
-    for row in sorted(rows, key=lambda row: rows[row][headings[0]].rmse):
+    for row in sorted(rows, key=lambda row: rows[row][columns[0]].rmse):
         cells = [label(row)]
-        for heading in headings:
+        for heading in columns:
             one = rows[row][heading]
             cells += [
                 f"{one.rmse:.4f} ({one.lowest:.4f} to {one.highest:.4f})",

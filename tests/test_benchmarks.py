@@ -238,9 +238,10 @@ def test_the_folds_become_their_mean():
     row = Row("myfm", "Gibbs", "best")
     folds = {f"u{k}": runs((0.90 + k / 100, k), (0.91 + k / 100, 2 * k)) for k in range(1, 6)}
     found = movielens_table.figures({row: folds})[row]
-    assert list(found) == ["mean of u1 to u5"]
+    (mean,) = found.items()
+    assert mean[0] == "mean of u1, u2, u3, u4, u5"
     # Mean over folds of each run: 0.93 and 0.94 stars, 3 and 6 seconds; then their median.
-    assert found["mean of u1 to u5"] == pytest.approx((0.935, 0.93, 0.94, 4.5), rel=1e-12)
+    assert mean[1] == pytest.approx((0.935, 0.93, 0.94, 4.5), rel=1e-12)
 
 
 def test_without_a_peer_there_is_no_ratio():
@@ -260,6 +261,38 @@ def test_an_unknown_peer_is_refused_with_the_known_ones(capsys):
     assert f"there is no peer 'surprize'; known: {known}" in capsys.readouterr().err
     with pytest.raises(ValueError, match=f"there is no peer 'surprize'; known: {known}"):
         Worker("surprize", sys.executable, 1)
+
+
+@pytest.mark.parametrize(
+    ("told", "message"),
+    [
+        (["--data", "nowhere"], "`--data` must be a folder with u.data"),
+        (["--data", "synthetic:9x9x80"], "80 ratings are more than a quarter of 9 x 9 cells"),
+        (["--data", "synthetic:30x20x100", "--splits", "u1"], "has no split 'u1'; known: 90/10"),
+    ],
+)
+def test_data_that_is_not_there_ends_in_a_line(told, message):
+    with pytest.raises(SystemExit) as stopped:
+        movielens.main(told)
+    assert message in stopped.value.code
+
+
+def test_best_and_quick_are_one_row_where_they_are_the_same():
+    def choice(best, quick):
+        return {"best": {"settings": best}, "quick": {"settings": quick}}
+
+    chosen = {
+        "u1": {"cornac MF": choice(1, 1), "ours VB": choice(3, 4), "myfm Gibbs": choice(7, 7)},
+        "u2": {"cornac MF": choice(2, 2), "ours VB": choice(5, 5)},
+    }
+    assert movielens.settings_of_rows(chosen) == {
+        split: {
+            Row("cornac", "MF", "best"): settings[0],
+            Row("ours", "VB", "best"): settings[1],
+            Row("ours", "VB", "quick"): settings[2],
+        }
+        for split, settings in (("u1", (1, 3, 4)), ("u2", (2, 5, 5)))
+    }
 
 
 def test_a_run_from_end_to_end(tmp_path, capsys):
