@@ -81,6 +81,7 @@ def parsed(arguments):
     parser.add_argument("--threads", type=int, default=os.cpu_count())
     parser.add_argument("--repeats", type=int, default=3, help="runs of methods without a seed")
     parser.add_argument("--seeds", type=int, default=5, help="runs of methods with a seed")
+    parser.add_argument("--limit", type=float, default=600, help="seconds that a run may take")
     parser.add_argument("--tune", action="store_true", help="choose settings and record them")
     parser.add_argument("--settings", type=Path, default=SETTINGS, help="file of recorded ones")
     parser.add_argument("--out", type=Path, help="also write the table to this file")
@@ -104,7 +105,7 @@ def check(args):
     unknown = [name for name in named if name not in PEERS]
     if unknown:
         raise ValueError(f"there is no peer {unknown[0]!r}; known: {', '.join(PEERS)}")
-    for name in ("threads", "repeats", "seeds"):
+    for name in ("threads", "repeats", "seeds", "limit"):
         if getattr(args, name) < 1:
             raise ValueError(f"`--{name}` must be at least 1, got {getattr(args, name)}")
 
@@ -128,7 +129,8 @@ def started(args):
     workers = {}
     for name in (OURS, *args.peers):
         try:
-            workers[name] = Worker(name, python_for(name, args.peer_python), args.threads)
+            python = python_for(name, args.peer_python)
+            workers[name] = Worker(name, python, args.threads, args.limit)
         except WorkerError as error:
             say(f"{name} is left out: {error}")
             continue

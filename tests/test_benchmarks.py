@@ -2,6 +2,7 @@
 
 import json
 import math
+import os
 import re
 import sys
 from pathlib import Path
@@ -293,6 +294,51 @@ def test_best_and_quick_are_one_row_where_they_are_the_same():
         }
         for split, settings in (("u1", (1, 3, 4)), ("u2", (2, 5, 5)))
     }
+
+
+FAILS_AT_FIRST = """#!{python}
+import json, pathlib, shutil, sys, time
+print(json.dumps({{"methods": {{}}, "versions": {{}}, "skipped": []}}), flush=True)
+for line in sys.stdin:
+    starts = pathlib.Path({starts!r})
+    starts.write_text(starts.read_text() + "x")
+    if len(starts.read_text()) <= {failures}:
+        {failing}
+    shutil.copy({predictions!r}, json.loads(line)["out"])
+    print(json.dumps({{"seconds": 1.0, "cpu_seconds": 1.0}}), flush=True)
+"""
+
+
+@pytest.mark.skipif(os.name == "nt", reason="a script is no program there")
+@pytest.mark.parametrize(
+    ("failures", "failing", "limit"), [(1, "time.sleep(60)", 1), (2, "sys.exit()", 60)]
+)
+def test_a_run_that_does_not_end_well_is_tried_again(tmp_path, failures, failing, limit):
+    worker, starts = failing_worker(tmp_path, failures, failing, limit)
+    predictions, _ = worker.run("MF", {}, "data.npz", 0)
+    worker.close()
+    assert predictions.tolist() == [3.0]
+    assert len(starts.read_text()) == failures + 1
+
+
+@pytest.mark.skipif(os.name == "nt", reason="a script is no program there")
+def test_a_run_that_never_ends_well_is_given_up(tmp_path):
+    worker, starts = failing_worker(tmp_path, 9, "sys.exit('out of memory')", 60)
+    with pytest.raises(WorkerError, match="ended by itself or after 60 s: out of memory"):
+        worker.run("MF", {}, "data.npz", 0)
+    worker.close()
+    assert len(starts.read_text()) == 3
+
+
+def failing_worker(folder, failures, failing, limit):
+    """A process whose first jobs fail, and the file that counts them."""
+    starts, predictions, python = (folder / name for name in ("starts.txt", "3.npy", "python"))
+    starts.write_text("")
+    np.save(predictions, np.array([3.0]))
+    files = {"python": sys.executable, "starts": str(starts), "predictions": str(predictions)}
+    python.write_text(FAILS_AT_FIRST.format(**files, failures=failures, failing=failing))
+    python.chmod(0o755)
+    return Worker("libmf", str(python), 1, limit), starts
 
 
 def test_a_run_from_end_to_end(tmp_path, capsys):
