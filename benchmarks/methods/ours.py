@@ -34,8 +34,10 @@ ROWS = {
             n_factors=[10], n_epochs=[5, 10], learning_rate=[0.03], batch_size=[1000],
             loss=["mse"], optimizer=[{"name": "adamw", "weight_decay": 0.5}], schedule=["onecycle"],
         )),
-    "ALS": Row("als", BIASED, grid(n_factors=[10, 20], reg=[3, 5, 8], n_iterations=[10, 20]), True),
-    "VB": Row("vb", BIASED, grid(n_factors=[10, 20, 40]), True),
+    "ALS": Row("als", BIASED, grid(
+        n_factors=[5, 10, 20], reg=[8.0, 12.0], n_iterations=[10], dtype=["float32"],
+    ), True),
+    "VB": Row("vb", BIASED, grid(n_factors=[5, 10, 20], n_iterations=[10, 20]), True),
 }  # fmt: skip
 
 #: Why a row is not measured.
