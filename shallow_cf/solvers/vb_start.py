@@ -14,6 +14,8 @@ from shallow_cf.solvers.subspace import leading_vectors
 #: Size of the factors at the start, and by how many ratings of 0 biases shrink (both measured).
 _SCALE = 0.2
 _SHRINKAGE = 5.0
+#: Mean of the ratings, stars, from which on one factor can take the part of biases.
+_LEAST_MEAN = 1e-3
 #: Rows there must be for each pattern, for its weights to be learned from.
 _ROWS_A_PATTERN = 10
 
@@ -57,40 +59,48 @@ def pattern_features(vectors: RealArray, columns: IntArray) -> RealArray:
     return np.append(1.0, vectors[columns].sum(axis=0) / np.sqrt(len(columns)))
 
 
-class Start(NamedTuple):
-    """First numbers of both sides: factors, and the bias behind them."""
+def start(
+    data: Compressed, k: int, rng: np.random.Generator, *, bias: bool
+) -> tuple[RealArray, RealArray]:
+    """First numbers of the users' rows and of the items', (n_users, d) and (n_items, d).
 
-    users: RealArray
-    items: RealArray
+    Biases are shrunk towards 0, and the factors are leading directions of what those leave
+    unexplained. The residuals are divided by the root of how often their user and their item
+    rated, so that the busiest do not have all directions to themselves.
 
-
-def start(data: Compressed, k: int, rng: np.random.Generator, *, bias: bool) -> Start:
-    """Biases shrunk towards 0, and factors from what they leave unexplained.
-
-    The residuals are divided by the root of how often their user and their item rated, so
-    that the busiest do not have all directions to themselves.
+    Without biases one factor takes their part: with m the ratings' mean,
+    (sqrt(m) + b_u / sqrt(m)) (sqrt(m) + b_i / sqrt(m)) is nearly m + b_u + b_i.
     """
     by_user, by_item = data.by_user, data.by_item
-    n_users, n_items = by_user.shape
-    bi = _shrunk_means(by_item, np.zeros(n_users, by_item.dtype)) * bias
-    bu = _shrunk_means(by_user, bi) * bias
+    mean = float(by_user.data.mean(dtype=np.float64))  # what no global mean has taken off
+    if not bias and mean < _LEAST_MEAN:
+        mean = 0.0
+    bi = _shrunk_means(by_item, np.zeros_like(by_user.data, shape=by_user.shape[0]), mean)
+    bu = _shrunk_means(by_user, bi, mean)
+    users, items = np.zeros((len(bu), k + bias), bu.dtype), np.zeros((len(bi), k + bias), bu.dtype)
+    first = 0
+    if bias:
+        users[:, k], items[:, k] = bu + mean / 2, bi + mean / 2
+    elif mean > 0:
+        root, first = mean**0.5, 1
+        users[:, 0], items[:, 0] = root + bu / root, root + bi / root
+    else:
+        bu[:], bi[:] = 0.0, 0.0
     scales = [1 / np.sqrt(np.diff(side.indptr) + 1).astype(side.dtype) for side in data[:2]]
-    residuals = (
-        _residuals(by_user, bu, bi, *scales),
-        _residuals(by_item, bi, bu, *scales[::-1]),
-    )
-    Q = rng.normal(size=(n_items, k)).astype(by_user.dtype) * _SCALE
-    found = leading_vectors(*residuals, min(k, n_users, n_items), rng)
-    Q[:, : found.shape[1]] = found * np.sqrt(n_items).astype(found.dtype) * _SCALE
-    P = np.zeros((n_users, k), by_user.dtype)
-    return Start(np.column_stack((P, bu)), np.column_stack((Q, bi))) if bias else Start(P, Q)
+    left = _residuals(by_user, mean + bu, bi, *scales)
+    left_turned = _residuals(by_item, mean + bi, bu, *scales[::-1])
+    n = min(k - first, *by_user.shape)
+    size = by_user.dtype.type(_SCALE * len(items) ** 0.5)
+    items[:, first:k] = _SCALE * rng.normal(size=(len(items), k - first))
+    items[:, first : first + n] = size * leading_vectors(left, left_turned, n, rng)
+    return users, items
 
 
-def _shrunk_means(ratings: sparse.csr_array, other_bias: RealArray) -> RealArray:
-    """Each row's mean of what the other side's biases leave, as if there were a few zeros more."""
+def _shrunk_means(ratings: sparse.csr_array, other_bias: RealArray, mean: float) -> RealArray:
+    """Each row's mean of what the mean and the other side's biases leave, and a few zeros."""
     count = np.diff(ratings.indptr).astype(ratings.dtype)
     explained = _with_data(ratings, other_bias[ratings.indices])
-    total = ratings.sum(axis=1) - explained.sum(axis=1)
+    total = ratings.sum(axis=1) - explained.sum(axis=1) - count * ratings.dtype.type(mean)
     return np.asarray(total / (count + _SHRINKAGE), ratings.dtype)
 
 
