@@ -13,9 +13,15 @@ import pandas as pd
 
 from shallow_cf._checks import shown
 
+#: Stars, float32 or float64.
+Stars = npt.NDArray[Any]
 
-def as_stars(column: pd.Series[Any], place: Callable[[int], str]) -> npt.NDArray[np.float64]:
-    """Check and convert a column of stars; `place` names a row (by position) in messages."""
+
+def as_stars(column: pd.Series[Any], place: Callable[[int], str]) -> Stars:
+    """Check and convert a column of stars; `place` names a row (by position) in messages.
+
+    Those in float32 stay so, all others become float64.
+    """
     stars = _numbers(column)
     bad = np.flatnonzero(~np.isfinite(stars))
     if bad.size:
@@ -23,6 +29,16 @@ def as_stars(column: pd.Series[Any], place: Callable[[int], str]) -> npt.NDArray
         got = column.iloc[k]
         raise ValueError(f"{place(k)}rating must be a finite number, got {_shown_cell(got)}")
     return stars
+
+
+def in_float32(stars: Stars) -> Stars:
+    """The stars in float32, half the size, if that holds every one of them exactly.
+
+    Half stars are such numbers, 3.3 is none.
+    """
+    with np.errstate(over="ignore"):
+        half = stars.astype(np.float32)
+    return half if np.array_equal(half, stars) else stars
 
 
 def as_seconds(column: pd.Series[Any], place: Callable[[int], str]) -> npt.NDArray[np.int64]:
@@ -62,8 +78,10 @@ def _shown_cell(value: Any) -> str:
     return "a blank" if pd.api.types.is_scalar(value) and pd.isna(value) else shown(value)
 
 
-def _numbers(column: pd.Series[Any]) -> npt.NDArray[np.float64]:
+def _numbers(column: pd.Series[Any]) -> Stars:
     """A column as floats, NaN where there is no number."""
+    if column.dtype == np.float32:
+        return column.to_numpy()
     if pd.api.types.is_integer_dtype(column) or pd.api.types.is_float_dtype(column):
         return column.to_numpy(np.float64, na_value=np.nan)
     # True, False and dates become numbers in pandas too, but they are nobody's stars.

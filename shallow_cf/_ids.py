@@ -17,6 +17,11 @@ import pandas as pd
 
 from shallow_cf._checks import shown
 
+#: How many numbers a table may span that has fewer rows (the look-up is quick all the same).
+_SMALL_TABLE = 1 << 16
+#: Rows at a time.
+_BLOCK = 1 << 16
+
 
 def as_ids(ids: npt.ArrayLike) -> npt.NDArray[Any]:
     """A copy of ids as int64, as datetime64[us] or as str; ValueError for anything else."""
@@ -82,12 +87,40 @@ def check_kind(ids: npt.NDArray[Any], wanted: npt.ArrayLike, kind: str) -> None:
 
 def index_ids(
     column: pd.Series[Any], name: str, place: Callable[[int], str]
-) -> tuple[npt.NDArray[Any], npt.NDArray[np.intp]]:
+) -> tuple[npt.NDArray[Any], npt.NDArray[np.int32]]:
     """The different ids of a column, ascending, and each row's index among them."""
+    if isinstance(column.dtype, np.dtype) and column.dtype.kind in "iu":
+        indexed = _index_whole_numbers(column.to_numpy())
+        if indexed is not None:
+            return indexed
     code, values = pd.factorize(column, use_na_sentinel=False)
     ids = clean_ids(np.asarray(values), name, lambda k: place(int(np.argmax(code == k))))
     ids, position = np.unique(ids, return_inverse=True)
-    return ids, position[code]
+    return ids, position.astype(np.int32)[code]
+
+
+def _index_whole_numbers(
+    values: npt.NDArray[Any],
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int32]] | None:
+    """As `index_ids`, by a table of all numbers from the lowest to the highest.
+
+    That is one look-up a row, where a hash table needs several and sorting needs many. None
+    where the numbers lie so far apart that the table would be larger than the column.
+    """
+    low, high = int(values.min()), int(values.max())
+    if high - low >= max(_SMALL_TABLE, len(values)) or high > np.iinfo(np.int64).max:
+        return None
+    # In blocks, so that the distances from the lowest stay in the processor's cache.
+    blocks = [slice(k, k + _BLOCK) for k in range(0, len(values), _BLOCK)]
+    is_there = np.zeros(high - low + 1, bool)
+    for block in blocks:
+        is_there[values[block].astype(np.int64, copy=False) - low] = True
+    position = np.cumsum(is_there, dtype=np.int32) - np.int32(1)
+    index = np.empty(len(values), np.int32)
+    for block in blocks:
+        distance = values[block].astype(np.int64, copy=False) - low
+        position.take(distance, out=index[block], mode="clip")  # all are there: no check
+    return np.flatnonzero(is_there) + low, index
 
 
 def clean_ids(values: npt.NDArray[Any], name: str, place: Callable[[int], str]) -> npt.NDArray[Any]:

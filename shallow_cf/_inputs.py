@@ -37,6 +37,7 @@ def as_ratings(ratings: Any, y: Any = None) -> Ratings:
 def check_in_range(ratings: Ratings, rating_range: tuple[float, float] | None) -> None:
     """Refuse a rating that no prediction can reach, naming the first."""
     low, high = rating_range or (-np.inf, np.inf)
+    low, high = np.float64(low), np.float64(high)  # not to be rounded to 32 bits
     outside = np.flatnonzero((ratings.rating < low) | (ratings.rating > high))
     if outside.size:
         k = outside[0]
@@ -100,4 +101,4 @@ def overlaid(
     i = index_of(item_ids, frame["item_id"].to_numpy(), "item")
     has_times = earlier.timestamp is not None and later.timestamp is not None
     times = frame["timestamp"].to_numpy(np.int64) if has_times else None
-    return Ratings(user_ids, item_ids, u, i, frame["rating"].to_numpy(np.float64), times)
+    return Ratings(user_ids, item_ids, u, i, frame["rating"].to_numpy(), times)

@@ -21,6 +21,8 @@ from shallow_cf.solvers.descent import Progress
 
 VERSION = 2
 _BLOCKS = ("user_factors", "item_factors", "user_bias", "item_bias")
+#: Ratings at a time.
+_BLOCK = 1 << 20
 _TRIPLETS = ("user_idx", "item_idx", "rating", "timestamp")
 
 Arrays = dict[str, npt.NDArray[Any]]
@@ -154,6 +156,9 @@ def fingerprint(ratings: Ratings | None) -> str | None:
     digest = hashlib.sha256()
     for ids in (ratings.user_ids, ratings.item_ids):
         digest.update(json.dumps(ids.tolist(), default=str).encode())
-    for name in ("user_idx", "item_idx", "rating"):
-        digest.update(np.ascontiguousarray(getattr(ratings, name)).tobytes())
+    # All in 64 bits, whatever they are kept in: equal stars are the same ratings.
+    for name, width in (("user_idx", np.int64), ("item_idx", np.int64), ("rating", np.float64)):
+        array = getattr(ratings, name)
+        for start in range(0, len(array), _BLOCK):
+            digest.update(array[start : start + _BLOCK].astype(width).tobytes())
     return digest.hexdigest()

@@ -679,5 +679,6 @@ def _keys(ids: npt.NDArray[Any]) -> list[Any]:
 
 def _given(ratings: Ratings, u: int) -> dict[int, float]:
     """Item -> stars, of all that a user rated, in the order of the items."""
-    own = slice(*np.searchsorted(ratings.user_idx, [u, u + 1]))  # ratings are sorted by user
+    # Ratings are sorted by user. In 32 bits, or NumPy would make a copy of all in 64.
+    own = slice(*np.searchsorted(ratings.user_idx, np.array([u, u + 1], np.int32)))
     return dict(zip(ratings.item_idx[own].tolist(), ratings.rating[own].tolist(), strict=True))

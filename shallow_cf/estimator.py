@@ -527,7 +527,7 @@ class MatrixFactorization(Using):
 
     def _start(self, ratings: Ratings, rng: np.random.Generator) -> Parameters:
         drawn = self._drawn(ratings.n_users, ratings.n_items, rng)
-        mean = float(ratings.rating.mean()) if self.global_mean else None
+        mean = ratings.mean_rating if self.global_mean else None
         return Parameters(*drawn, global_mean=mean, rating_range=self.rating_range)
 
     def _extended(self, n_users: int, n_items: int, rng: np.random.Generator) -> Parameters:
@@ -746,7 +746,7 @@ class MatrixFactorization(Using):
         """
         ratings = as_ratings(ratings, y)
         e = self._errors(ratings)
-        deviation = ratings.rating - ratings.rating.mean()
+        deviation = ratings.rating - np.float64(ratings.mean_rating)
         if np.ptp(ratings.rating) == 0:
             raise ValueError(
                 "`score` must have ratings that differ to explain their variance, "
@@ -756,7 +756,8 @@ class MatrixFactorization(Using):
 
     def _errors(self, ratings: Ratings) -> FloatArray:
         ids = ratings.user_ids[ratings.user_idx], ratings.item_ids[ratings.item_idx]
-        return self.predict(*ids) - ratings.rating
+        e: FloatArray = self.predict(*ids) - ratings.rating
+        return e
 
     def rmse(self, ratings: Ratings) -> float:
         """Root mean squared error over the given ratings, stars.

@@ -120,8 +120,8 @@ def residual(ratings: Ratings, parameters: Parameters, *, run: Mapper = map) -> 
     array([-2., -2., -1.])
     """
     check_fit(ratings, parameters)
-    r_hat = parameters.predict(ratings.user_idx, ratings.item_idx, run=run)
-    return r_hat - ratings.rating  # (2)
+    e: FloatArray = parameters.predict(ratings.user_idx, ratings.item_idx, run=run) - ratings.rating
+    return e  # (2)
 
 
 def rmse(ratings: Ratings, parameters: Parameters, *, run: Mapper = map) -> float:
@@ -350,7 +350,7 @@ def _sums_by_place(parameters: Parameters, u: IntArray, i: IntArray, e: FloatArr
     ``bincount`` adds up all parts that belong in one place.
     """
     P, Q, k = parameters.user_factors, parameters.item_factors, parameters.n_factors
-    row, weight = np.concatenate([u, len(P) + i]), np.concatenate([e, e])
+    row, weight = np.concatenate([u, len(P) + i], dtype=np.intp), np.concatenate([e, e])
     part = weight[:, None] * np.concatenate([Q.take(i, axis=0), P.take(u, axis=0)])  # (4a), (4b)
     place = row[:, None] * k + np.arange(k)
     sums = np.bincount(place.ravel(), part.ravel(), parameters.n_params)

@@ -17,10 +17,14 @@ import pandas as pd
 from scipy import sparse
 
 from shallow_cf._checks import check_choice, check_int, listed, shown
-from shallow_cf._columns import as_seconds, as_stars
+from shallow_cf._columns import Stars, as_seconds, as_stars, in_float32
 from shallow_cf._ids import as_ids, clean_ids, index_ids
+from shallow_cf._pairs import repeats, sorted_pairs
 
 DUPLICATES = ("error", "mean", "last")
+#: An index of an id is an int32.
+_MOST_IDS = 2**31 - 1
+_ARRAYS = ("user_ids", "item_ids", "user_idx", "item_idx", "rating", "timestamp")
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,17 +42,18 @@ class Ratings:
     item_ids : (n_items,) array of int, datetime64 or str
         Ids of the items.
     user_idx, item_idx : (n_ratings,) array of int
-        Which user rated which item, as indices into the ids.
+        Which user rated which item, as indices into the ids. Kept as int32.
     rating : (n_ratings,) array of float
-        Stars.
+        Stars. Kept as float32 if they are given so, else as float64. NumPy adds up float32
+        in float32, which for very many is not exact: see `mean_rating`.
     timestamp : (n_ratings,) array of int, optional
         When each rating was given, in seconds since 1970.
 
     Raises
     ------
     ValueError
-        If the arrays do not fit together, an id or a pair stands twice, or a rating
-        is not finite.
+        If the arrays do not fit together, an id or a pair stands twice, a rating is not
+        finite, or there are 2**31 users or items.
     TypeError
         If the indices or the timestamps are not whole numbers.
 
@@ -64,42 +69,71 @@ class Ratings:
 
     user_ids: npt.NDArray[Any]
     item_ids: npt.NDArray[Any]
-    user_idx: npt.NDArray[np.intp]
-    item_idx: npt.NDArray[np.intp]
-    rating: npt.NDArray[np.float64]
+    user_idx: npt.NDArray[Any]
+    item_idx: npt.NDArray[Any]
+    rating: npt.NDArray[Any]
     timestamp: npt.NDArray[np.int64] | None = None
 
     def __post_init__(self) -> None:
+        for kind, given in (("user", self.user_ids), ("item", self.item_ids)):
+            _check_number_of_ids(kind, np.size(given))
         # Ids are copied (and the rest is sorted into new arrays), so that freezing them
         # below leaves the caller's own arrays as they were.
         user_ids, item_ids = as_ids(self.user_ids), as_ids(self.item_ids)
         u, i = np.asarray(self.user_idx), np.asarray(self.item_idx)
-        r = np.asarray(self.rating, np.float64)
+        r = np.asarray(self.rating)
+        r = r if r.dtype == np.float32 else r.astype(np.float64, copy=False)
         _check_shapes(user_ids, item_ids, u, i, r)
         _check_ids("user", user_ids, u)
         _check_ids("item", item_ids, i)
         if not np.isfinite(r).all():
             raise ValueError(f"`rating` must be finite, got {r[~np.isfinite(r)][0]}")
-        u, i = u.astype(np.intp, copy=False), i.astype(np.intp, copy=False)
-        pair = u * len(item_ids) + i
-        order = np.argsort(pair, kind="stable")
-        twice = np.flatnonzero(np.diff(pair[order]) == 0)
-        if twice.size:
-            k = order[twice[0]]
-            user, item = shown(user_ids[u[k]]), shown(item_ids[i[k]])
-            raise ValueError(f"user {user} rated item {item} more than once")
-        values = {
-            "user_ids": user_ids,
-            "item_ids": item_ids,
-            "user_idx": u[order],
-            "item_idx": i[order],
-            "rating": r[order],
-        }
-        if self.timestamp is not None:
-            values["timestamp"] = _checked_timestamp(self.timestamp, r.shape)[order]
-        for name, array in values.items():
-            array.setflags(write=False)
+        timestamp = self.timestamp
+        if timestamp is not None:
+            timestamp = _checked_timestamp(timestamp, r.shape)
+        order, u, i = sorted_pairs(
+            u.astype(np.int32), i.astype(np.int32), len(user_ids), len(item_ids)
+        )
+        is_repeat = repeats(u, i)
+        if is_repeat.any():
+            k = int(np.argmax(is_repeat))
+            raise ValueError(_said_twice(user_ids[u[k]], item_ids[i[k]]))
+        self._hold(user_ids, item_ids, u, i, _reordered(r, order), _reordered(timestamp, order))
+
+    def _hold(
+        self,
+        user_ids: npt.NDArray[Any],
+        item_ids: npt.NDArray[Any],
+        user_idx: npt.NDArray[Any],
+        item_idx: npt.NDArray[Any],
+        rating: npt.NDArray[Any],
+        timestamp: npt.NDArray[Any] | None,
+    ) -> None:
+        """Keep arrays that are checked, sorted and nobody else's, and freeze them."""
+        arrays = (user_ids, item_ids, user_idx, item_idx, rating, timestamp)
+        for name, array in zip(_ARRAYS, arrays, strict=True):
+            if array is not None:
+                array.setflags(write=False)
             object.__setattr__(self, name, array)
+
+    @classmethod
+    def _of(cls, *arrays: Any) -> Ratings:
+        """Ratings of arrays as `_hold` takes them, without checking them a second time."""
+        ratings = object.__new__(cls)
+        ratings._hold(*arrays)
+        return ratings
+
+    @property
+    def mean_rating(self) -> float:
+        """Mean of the stars; they are added up in float64, whatever they are kept as.
+
+        Examples
+        --------
+        >>> import shallow_cf as scf
+        >>> round(scf.load_crosstab().mean_rating, 4)
+        3.9903
+        """
+        return float(self.rating.mean(dtype=np.float64))
 
     @property
     def n_users(self) -> int:
@@ -133,10 +167,7 @@ class Ratings:
         >>> ratings.equals(scf.Ratings.from_frame(lines[::-1]))  # the order of lines plays no part
         True
         """
-        return all(
-            np.array_equal(getattr(self, name), getattr(other, name))
-            for name in ("user_ids", "item_ids", "user_idx", "item_idx", "rating", "timestamp")
-        )
+        return all(np.array_equal(getattr(self, name), getattr(other, name)) for name in _ARRAYS)
 
     @classmethod
     def from_frame(
@@ -216,7 +247,7 @@ class Ratings:
         >>> Ratings.from_arrays([["ann", 1], ["ann", 2], ["bob", 1]], [5, 3.5, 4])
         Ratings(2 users x 2 items, 3 ratings)
         """
-        pairs, stars = pd.DataFrame(X), pd.Series(y)
+        pairs, stars = pd.DataFrame(X, copy=False), pd.Series(y, copy=False)
         if pairs.shape != (len(stars), 2):
             raise ValueError(
                 f"`X` must have two columns and as many rows as `y`, which has {len(stars)}, "
@@ -275,7 +306,9 @@ class Ratings:
         return cls(rows, columns, user_idx, item_idx, entries.data)
 
     def to_sparse(self) -> sparse.csr_array:
-        """The ratings as a SciPy sparse array, (n_users, n_items); stars of 0 are stored.
+        """The ratings as a SciPy sparse array of float64, (n_users, n_items).
+
+        Stars of 0 are stored.
 
         Examples
         --------
@@ -284,9 +317,10 @@ class Ratings:
         >>> table.shape, table.nnz
         ((15, 15), 206)
         """
-        coords = (self.user_idx, self.item_idx)
-        table = sparse.coo_array((self.rating, coords), shape=(self.n_users, self.n_items))
-        return table.tocsr()
+        # The triplets are in the order in which such a table keeps them.
+        starts = np.searchsorted(self.user_idx, np.arange(self.n_users + 1, dtype=np.int32))
+        entries = self.rating.astype(np.float64), self.item_idx.copy(), starts
+        return sparse.csr_array(entries, shape=(self.n_users, self.n_items))
 
     @classmethod
     def from_crosstab(cls, table: pd.DataFrame) -> Ratings:
@@ -395,15 +429,30 @@ class Ratings:
         >>> ratings.subset(ratings.rating == 5)
         Ratings(15 users x 15 items, 66 ratings)
         """
-        kept = _positions(index, self.n_ratings)
-        return Ratings(
-            self.user_ids,
-            self.item_ids,
-            self.user_idx[kept],
-            self.item_idx[kept],
-            self.rating[kept],
-            None if self.timestamp is None else self.timestamp[kept],
-        )
+        kept = np.flatnonzero(self._kept(index))
+        if kept.size == 0:
+            raise ValueError("there are no ratings")
+        timestamp = None if self.timestamp is None else self.timestamp.take(kept)
+        triplets = (column.take(kept) for column in (self.user_idx, self.item_idx, self.rating))
+        return Ratings._of(self.user_ids, self.item_ids, *triplets, timestamp)
+
+    def _kept(self, index: npt.ArrayLike) -> npt.NDArray[np.bool_]:
+        """A mask of the ratings from a mask or from positions that are there once."""
+        positions = np.asarray(index)
+        if positions.dtype == bool:
+            if positions.shape != (self.n_ratings,):
+                raise ValueError(
+                    f"`index` must have shape ({self.n_ratings},), got {positions.shape}"
+                )
+            return positions
+        positions = _positions(positions, self.n_ratings)
+        kept = np.zeros(self.n_ratings, bool)
+        kept[positions] = True
+        if np.count_nonzero(kept) < len(positions):
+            k = np.flatnonzero(np.bincount(positions, minlength=self.n_ratings) > 1)[0]
+            pair = self.user_ids[self.user_idx[k]], self.item_ids[self.item_idx[k]]
+            raise ValueError(_said_twice(*pair))
+        return kept
 
     def top(self, n_users: int | None = None, n_items: int | None = None) -> Ratings:
         """Keep the users with the most ratings and the items with the most ratings.
@@ -429,18 +478,19 @@ class Ratings:
         """
         users = _most_rated("n_users", "users", self.user_idx, self.n_users, n_users)
         items = _most_rated("n_items", "items", self.item_idx, self.n_items, n_items)
-        new_u, new_i = np.full(self.n_users, -1), np.full(self.n_items, -1)
+        new_u, new_i = (np.full(n, -1, np.int32) for n in (self.n_users, self.n_items))
         new_u[users], new_i[items] = np.arange(len(users)), np.arange(len(items))
         u, i = new_u[self.user_idx], new_i[self.item_idx]
-        kept = (u >= 0) & (i >= 0)
-        if not kept.any():
+        kept = np.flatnonzero((u >= 0) & (i >= 0))
+        if kept.size == 0:
             raise ValueError(
                 f"the top {len(users)} users rated none of the top {len(items)} items; "
                 "ask for more of either"
             )
         few = self.subset(kept)
         ids = self.user_ids[users], self.item_ids[items]
-        return Ratings(*ids, u[kept], i[kept], few.rating, few.timestamp)
+        # Both keep the order of the ids, so the triplets are sorted still.
+        return Ratings._of(*ids, u[kept], i[kept], few.rating, few.timestamp)
 
 
 def from_columns(
@@ -468,24 +518,46 @@ def from_columns(
     seconds = None if timestamp is None else as_seconds(timestamp, place)
     user_ids, u = index_ids(user, "user id", place)
     item_ids, i = index_ids(item, "item id", place)
-    pair = u * len(item_ids) + i
-    order = np.argsort(pair, kind="stable")
-    first = np.flatnonzero(np.diff(pair[order], prepend=-1))  # where each pair's rows begin
-    count = np.diff(first, append=len(pair))
-    if duplicates == "error" and len(first) < len(pair):
-        k = int(np.delete(order, first).min())
+    order, u, i = sorted_pairs(u, i, len(user_ids), len(item_ids))
+    stars, seconds = _reordered(stars, order), _reordered(seconds, order)
+    is_repeat = repeats(u, i)
+    if not is_repeat.any():
+        return Ratings._of(user_ids, item_ids, u, i, stars, seconds)
+    if duplicates == "error":
+        again = np.flatnonzero(is_repeat)
+        rows = again if order is None else order[again]
+        k = int(np.argmin(rows))
+        pair = user_ids[u[again[k]]], item_ids[i[again[k]]]
         raise ValueError(
-            f"{place(k)}user {shown(user_ids[u[k]])} rated item {shown(item_ids[i[k]])} "
-            "more than once; duplicates='mean' or 'last' accepts that"
+            f"{place(int(rows[k]))}{_said_twice(*pair)}; duplicates='mean' or 'last' accepts that"
         )
-    last = order[first + count - 1]
+    first = np.flatnonzero(~is_repeat)  # where each pair's rows begin
+    last = np.append(first[1:], len(u)) - 1
     if duplicates == "mean":
-        stars = np.add.reduceat(stars[order], first) / count
-        seconds = None if seconds is None else np.maximum.reduceat(seconds[order], first)
+        stars = _means(stars, first)
+        seconds = None if seconds is None else np.maximum.reduceat(seconds, first)
     else:
         stars = stars[last]
         seconds = None if seconds is None else seconds[last]
-    return Ratings(user_ids, item_ids, u[last], i[last], stars, seconds)
+    return Ratings._of(user_ids, item_ids, u[last], i[last], stars, seconds)
+
+
+def _means(stars: Stars, first: npt.NDArray[np.intp]) -> Stars:
+    """The means of stars from each place up to the next; float32 stays so where it can."""
+    count = np.diff(first, append=len(stars))
+    means = np.add.reduceat(stars, first, dtype=np.float64) / count
+    return in_float32(means) if stars.dtype == np.float32 else means
+
+
+def _reordered(array: Any, order: npt.NDArray[Any] | None) -> Any:
+    """A new array in another order, None being the one it has; nothing if there is none."""
+    if array is None:
+        return None
+    return array.copy() if order is None else array.take(order)
+
+
+def _said_twice(user: Any, item: Any) -> str:
+    return f"user {shown(user)} rated item {shown(item)} more than once"
 
 
 def check_ratings(value: object, name: str = "ratings") -> None:
@@ -540,13 +612,8 @@ def _checked_timestamp(value: npt.ArrayLike, shape: tuple[int, ...]) -> npt.NDAr
     return timestamp.astype(np.int64)
 
 
-def _positions(index: npt.ArrayLike, n: int) -> npt.NDArray[np.intp]:
-    """Positions among `n` from positions or from a mask."""
-    positions = np.asarray(index)
-    if positions.dtype == bool:
-        if positions.shape != (n,):
-            raise ValueError(f"`index` must have shape ({n},), got {positions.shape}")
-        return np.flatnonzero(positions)
+def _positions(positions: npt.NDArray[Any], n: int) -> npt.NDArray[np.intp]:
+    """Positions, checked to be among `n`."""
     if positions.size == 0:
         return np.empty(0, np.intp)
     if not np.issubdtype(positions.dtype, np.integer) or positions.ndim != 1:
@@ -554,10 +621,8 @@ def _positions(index: npt.ArrayLike, n: int) -> npt.NDArray[np.intp]:
             "`index` must be a vector of whole numbers or of True and False, "
             f"got {positions.dtype} of shape {positions.shape}"
         )
-    outside = positions[(positions < 0) | (positions >= n)]
-    if outside.size:
-        raise ValueError(f"`index` must be >= 0 and < {n}, got {outside[0]}")
-    return positions.astype(np.intp)
+    _check_below("index", positions, n)
+    return positions.astype(np.intp, copy=False)
 
 
 def _row(k: int) -> str:
@@ -569,13 +634,24 @@ def _check_ids(kind: str, ids: npt.NDArray[Any], idx: npt.NDArray[Any]) -> None:
     """Check that ids differ and that indices are whole numbers that point at them."""
     if not np.issubdtype(idx.dtype, np.integer):
         raise TypeError(f"`{kind}_idx` must be whole numbers, got {idx.dtype}")
-    outside = idx[(idx < 0) | (idx >= len(ids))]
-    if outside.size:
-        raise ValueError(f"`{kind}_idx` must be >= 0 and < {len(ids)}, got {outside[0]}")
+    _check_below(f"{kind}_idx", idx, len(ids))
     values, count = np.unique(ids, return_counts=True)
     if len(values) < len(ids):
         twice = shown(values[count > 1][0])
         raise ValueError(f"{kind} ids must differ, but {twice} is there more than once")
+
+
+def _check_number_of_ids(kind: str, n: int) -> None:
+    if n > _MOST_IDS:
+        raise ValueError(f"`{kind}_ids` must be at most {_MOST_IDS} of 32 bits, got {n}")
+
+
+def _check_below(name: str, idx: npt.NDArray[Any], n: int) -> None:
+    """Check that indices are >= 0 and < n, naming the first that is not."""
+    if idx.min() >= 0 and idx.max() < n:
+        return
+    outside = idx[(idx < 0) | (idx >= n)][0]
+    raise ValueError(f"`{name}` must be >= 0 and < {n}, got {outside}")
 
 
 def _most_rated(

@@ -81,7 +81,9 @@ def _cells_seen(
     ratings: Ratings, user_idx: IntArray, candidates: IntArray
 ) -> tuple[IntArray, IntArray]:
     """Row and column of what was rated in the table of these users and candidates."""
-    first, last = np.searchsorted(ratings.user_idx, (user_idx, user_idx + 1))  # sorted by user
+    # Ratings are sorted by user. In 32 bits, or NumPy would make a copy of all in 64.
+    ends = np.array((user_idx, user_idx + 1), np.int32)
+    first, last = np.searchsorted(ratings.user_idx, ends)
     count = last - first
     row = np.repeat(np.arange(len(user_idx)), count)
     start = np.cumsum(count) - count  # where in `row` each user begins

@@ -141,7 +141,7 @@ class TestFromFrame:
         "values",
         [
             pd.array([3.5, 4], dtype="Float64"),
-            np.array([3.5, 4], dtype=np.float32),
+            np.array([3.5, 4], dtype=np.float16),
             ["3.5", "4"],
             [decimal.Decimal("3.5"), 4],
             pd.Categorical([3.5, 4]),
@@ -151,6 +151,12 @@ class TestFromFrame:
         ratings = scf.Ratings.from_frame(frame([1, 2], [1, 1], values))
         assert ratings.rating.dtype == np.float64
         assert ratings.rating.tolist() == [3.5, 4.0]
+
+    def test_stars_in_32_bits_stay_so(self):
+        values = np.array([3.5, 4.1], dtype=np.float32)
+        ratings = scf.Ratings.from_frame(frame([1, 2], [1, 1], values))
+        assert ratings.rating.dtype == np.float32
+        assert np.array_equal(ratings.rating, values)
 
 
 class TestFromFrameRefuses:
@@ -861,7 +867,7 @@ class TestConstructor:
         wide = scf.Ratings(ids, ids, u, i, np.arange(n * n))
         narrow = scf.Ratings(ids, ids, u.astype(dtype), i.astype(dtype), np.arange(n * n))
         assert narrow.equals(wide)
-        assert narrow.user_idx.dtype == narrow.item_idx.dtype == np.intp
+        assert narrow.user_idx.dtype == narrow.item_idx.dtype == np.int32
 
 
 class TestImmutable:

@@ -123,7 +123,7 @@ def _are_rated(
     """Which pairs of a user and an item stand among ratings."""
     if ratings is None:
         return np.zeros(len(u), bool)
-    known = ratings.user_idx * ratings.n_items + ratings.item_idx
+    known = ratings.user_idx.astype(np.int64) * ratings.n_items + ratings.item_idx
     return np.isin(u * ratings.n_items + i, known)
 
 

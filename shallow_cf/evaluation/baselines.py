@@ -41,7 +41,7 @@ class GlobalMean:
     def fit(self, ratings: Ratings) -> GlobalMean:
         """Take the mean of the ratings; returns this object."""
         check_ratings(ratings)
-        self.global_mean_ = float(ratings.rating.mean())
+        self.global_mean_ = ratings.mean_rating
         self.item_ids_ = ratings.item_ids
         return self
 
@@ -113,8 +113,8 @@ class BiasesOnly:
         """Solve the ridge regression; returns this object."""
         check_ratings(ratings)
         self.user_ids_, self.item_ids_ = ratings.user_ids, ratings.item_ids
-        self.global_mean_ = float(ratings.rating.mean())
-        biases = _solve(ratings, ratings.rating - self.global_mean_, self.reg)
+        self.global_mean_ = ratings.mean_rating
+        biases = _solve(ratings, ratings.rating - np.float64(self.global_mean_), self.reg)
         self.user_bias_, self.item_bias_ = np.split(biases, [ratings.n_users])
         return self
 

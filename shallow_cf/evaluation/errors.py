@@ -25,7 +25,7 @@ class Predictor(Protocol):
 def residual(model: Predictor, ratings: Ratings) -> FloatArray:
     """e = r_hat - r, (n_ratings,), stars."""
     check_ratings(ratings)
-    e = -ratings.rating
+    e: FloatArray = np.negative(ratings.rating, dtype=np.float64)
     for start in range(0, len(ratings), _BATCH):
         part = slice(start, start + _BATCH)
         users = ratings.user_ids[ratings.user_idx[part]]

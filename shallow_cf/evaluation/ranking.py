@@ -101,7 +101,8 @@ def ranking_metrics(
     """
     check_ratings(test)
     k, batch_size = check_int("k", k, 1), check_int("batch_size", batch_size, 1)
-    liked = test.rating >= check_number("relevant", relevant, -np.inf)
+    # In 64 bits, so that a limit is not rounded to the 32 bits of the stars.
+    liked = test.rating >= np.float64(check_number("relevant", relevant, -np.inf))
     if not liked.any():
         raise ValueError(f"`relevant`: no test rating has {relevant:g} stars or more")
     is_relevant = test.subset(liked).to_sparse()
@@ -207,4 +208,5 @@ def _seen(train: Ratings, test: Ratings) -> sparse.csr_array:
 
 def _pairs(ratings: Ratings) -> IntArray:
     """One number for each pair of a user and an item."""
-    return ratings.user_idx * ratings.n_items + ratings.item_idx
+    pairs: IntArray = ratings.user_idx.astype(np.int64) * ratings.n_items + ratings.item_idx
+    return pairs

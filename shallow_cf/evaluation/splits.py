@@ -8,6 +8,7 @@ in the test part is *cold*: the model has learned nothing about it.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -179,7 +180,7 @@ def leave_k_out(
     rng = np.random.default_rng(random_state)
     key = rng.random(len(ratings)) if by == "random" else _timestamps(ratings)
     u = ratings.user_idx
-    order = np.lexsort((key, u))  # users one after the other, each one's ratings by the key
+    order = _by_user(u, key)  # users one after the other, each one's ratings by the key
     n_rated = np.bincount(u, minlength=ratings.n_users)
     end = np.cumsum(n_rated)  # where each user's ratings end in this order; u is ascending
     is_left_out = (np.arange(len(u)) >= end[u] - k) & (n_rated[u] > k)
@@ -232,6 +233,22 @@ def _parts(ratings: Ratings, test: npt.NDArray[np.intp]) -> Split:
     is_test = np.zeros(len(ratings), bool)
     is_test[test] = True
     return ratings.subset(~is_test), ratings.subset(is_test)
+
+
+def _by_user(u: npt.NDArray[np.int32], key: npt.NDArray[Any]) -> npt.NDArray[np.int64]:
+    """Where the ratings stand, sorted by user and then by a key, equal keys as they stand.
+
+    As ``np.lexsort((key, u))``, but the second sort is one of numbers that hold the user and
+    the place in the first, which is several times as fast.
+    """
+    by_key = np.argsort(key, kind="stable")
+    bits = len(u).bit_length()
+    place = u[by_key].astype(np.int64) << bits
+    place |= np.arange(len(u))
+    place.sort()
+    place &= (1 << bits) - 1
+    order: npt.NDArray[np.int64] = by_key[place]
+    return order
 
 
 def _n_test(ratings: Ratings, test_size: float) -> int:

@@ -179,7 +179,7 @@ class _Sparse:
     def __init__(self, ratings: Ratings) -> None:
         order = np.lexsort((ratings.item_idx, ratings.user_idx))
         self.u, self.i = ratings.user_idx[order], ratings.item_idx[order]
-        self.rating = ratings.rating[order]
+        self.rating = ratings.rating[order].astype(np.float64)
         shape = (ratings.n_users, ratings.n_items)
         self.matrix = sparse.csr_array((self.rating.copy(), (self.u, self.i)), shape=shape)
 

@@ -115,7 +115,7 @@ def suitable_epoch(source: Source) -> Epoch:
 
     Astray means: to an RMSE above that of the start and above the spread of the ratings.
     """
-    bound = max(source.rmse, float(np.std(source.ratings.rating)))
+    bound = max(source.rmse, float(np.std(source.ratings.rating, dtype=np.float64)))
     learning_rate = _FIRST_LEARNING_RATE
     for _ in range(_HALVINGS):
         steps = epoch(source, learning_rate)
