@@ -2,40 +2,33 @@
 
 from __future__ import annotations
 
-import codecs
-import csv
-import gzip
 import io
 import os
-import re
-import warnings
-import zlib
-from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from shallow_cf._checks import check_choice, listed
-from shallow_cf._columns import as_seconds
+from shallow_cf._columns import as_seconds, as_stars, in_float32
 from shallow_cf._ids import index_ids
+from shallow_cf._stream import FindColumns, NotPlain, Progress, read_plain
+from shallow_cf._text import (
+    Text,
+    check_file,
+    find_columns,
+    find_timestamp,
+    keep_leading_zeros,
+    line_of,
+    parse,
+    read_text,
+)
 from shallow_cf.ratings import DUPLICATES, Ratings, from_columns
 
-#: Column names that are understood without being told; case and punctuation do not matter.
-_KNOWN_NAMES = {
-    "user": ("userId", "user", "uid"),
-    "item": ("movieId", "itemId", "movie", "item", "iid"),
-    "rating": ("rating", "stars"),
-    "timestamp": ("timestamp",),
-    "id": ("movieId", "itemId", "movie", "item", "iid", "id"),
-    "title": ("title", "movieTitle", "itemTitle", "movieName", "itemName", "name"),
-}
 #: Where MovieLens has the titles, beside its ratings.
 _TITLE_FILES = ("movies.csv", "movies.dat", "u.item")
-_GZIP_MAGIC = b"\x1f\x8b"
-_ZIP_MAGIC = b"PK\x03\x04"
 _DECIMAL_COMMA = r"^([+-]?\d+),(\d+)$"
 
 
@@ -69,6 +62,7 @@ def read_ratings(
     rating: str | None = None,
     timestamp: str | None = None,
     duplicates: str = "error",
+    progress: Progress | None = None,
 ) -> Ratings:
     r"""Read ratings from a text file, a rating a line.
 
@@ -78,6 +72,9 @@ def read_ratings(
     any order, further columns ignored. Fields may be separated by comma, tab or semicolon;
     each form may be compressed with gzip. Ids such as 007 stay text, so that 007 and 7 are
     two users.
+
+    A file in which every line is a rating, without blanks, quotes and dates, is read block by
+    block, so that memory holds the ratings and not the text; any other is read in one piece.
 
     Parameters
     ----------
@@ -92,10 +89,15 @@ def read_ratings(
     duplicates : {"error", "mean", "last"}
         What to do when a user rated an item more than once. The mean has the latest of
         their timestamps.
+    progress : callable, optional
+        Called as ``progress(done, size)`` while the file is read, with the bytes read so far
+        and the size of the file (as it is on the disk, where it is compressed).
 
     Returns
     -------
     Ratings
+        The stars as float32 if that holds each of them exactly, as it does half stars, else
+        as float64.
 
     Raises
     ------
@@ -118,25 +120,53 @@ def read_ratings(
     ['007', '7']
     """
     check_choice("duplicates", duplicates, DUPLICATES)
-    text = _read_text(path)
-    columns = _find_columns(text, {"user": user, "item": item, "rating": rating})
-    columns |= _find_timestamp(text, timestamp)
-    frame = _parse(text)[list(columns.values())].set_axis(list(columns), axis="columns")
+    path = Path(path)
+    check_file(path)
+
+    def columns_of(text: Text) -> dict[str, int]:
+        told = {"user": user, "item": item, "rating": rating}
+        return find_columns(text, told) | find_timestamp(text, timestamp)
+
+    try:
+        plain = read_plain(path, columns_of, progress)
+    except NotPlain:
+        ratings = _read_whole(path, columns_of, timestamp is not None, duplicates)
+        if progress is not None:
+            size = path.stat().st_size
+            progress(size, size)
+        return ratings
+
+    def place(k: int) -> str:
+        return f"{path.name} line {plain.first_line + k}: "
+
+    stars = pd.Series(plain.rating, copy=False)
+    when = None if plain.timestamp is None else pd.Series(plain.timestamp, copy=False)
+    return from_columns(plain.user, plain.item, stars, when, duplicates=duplicates, place=place)
+
+
+def _read_whole(
+    path: Path, columns_of: FindColumns, is_time_named: bool, duplicates: str
+) -> Ratings:
+    """Ratings from a file with blanks, quotes, dates, decimal commas or mistakes."""
+    text = read_text(path)
+    columns = columns_of(text)
+    frame = parse(text)[list(columns.values())].set_axis(list(columns), axis="columns")
     frame = frame.dropna(how="all", subset=["user", "item", "rating"])
     if frame.empty:
         raise ValueError(f"{text.name} has a header but no ratings")
-    _keep_leading_zeros(frame, {name: columns[name] for name in ("user", "item")}, text)
+    keep_leading_zeros(frame, {name: columns[name] for name in ("user", "item")}, text)
     if text.separator != "," and not pd.api.types.is_numeric_dtype(frame["rating"]):
         # Where a comma is no separator it is the decimal sign, as in Europe's Excel.
         frame["rating"] = frame["rating"].str.replace(_DECIMAL_COMMA, r"\1.\2", regex=True)
 
     def place(k: int) -> str:
-        return f"{text.name} line {_line_of(text, int(frame.index[k]))}: "
+        return f"{text.name} line {line_of(text, int(frame.index[k]))}: "
 
     when = frame.get("timestamp")
-    if when is not None and timestamp is None and not _are_times(when):
+    if when is not None and not is_time_named and not _are_times(when):
         when = None
-    triplets = frame["user"], frame["item"], frame["rating"]
+    stars = pd.Series(in_float32(as_stars(frame["rating"], place)))
+    triplets = frame["user"], frame["item"], stars
     return from_columns(*triplets, when, duplicates=duplicates, place=place)
 
 
@@ -181,17 +211,17 @@ def read_titles(
     ...     scf.read_titles(path)
     {1: 'Toy Story (1995)', 110: 'Braveheart (1995)'}
     """
-    text = _read_text(path, "titles")
-    columns = _find_columns(text, {"id": item, "title": title})
-    table = _parse(text, dtype={columns["title"]: str})
+    text = read_text(path, "titles")
+    columns = find_columns(text, {"id": item, "title": title})
+    table = parse(text, dtype={columns["title"]: str})
     frame = table[list(columns.values())].set_axis(list(columns), axis="columns")
     frame = frame.dropna(how="all")
     if frame.empty:
         raise ValueError(f"{text.name} has a header but no titles")
-    _keep_leading_zeros(frame, {"id": columns["id"]}, text)
+    keep_leading_zeros(frame, {"id": columns["id"]}, text)
 
     def place(k: int) -> str:
-        return f"{text.name} line {_line_of(text, int(frame.index[k]))}: "
+        return f"{text.name} line {line_of(text, int(frame.index[k]))}: "
 
     ids, index = index_ids(frame["id"], "item id", place)
     known: list[int | str] = ids.tolist()
@@ -226,223 +256,9 @@ def find_titles(ratings_path: str | os.PathLike[str]) -> Path | None:
     return next((path for path in beside if path.is_file()), None)
 
 
-@dataclass(frozen=True)
-class _Text:
-    """A text file in memory, and what its first line tells about it."""
-
-    name: str
-    content: bytes
-    encoding: str
-    separator: str
-    fields: list[str]  # of the first line that is not blank
-    line: int  # where that line stands in the file
-    holds: str = "ratings"  # or titles
-    quoting: Literal[0, 3] = csv.QUOTE_MINIMAL
-
-    @property
-    def has_header(self) -> bool:
-        """Whether the first line names the columns: not when it begins with numbers.
-
-        Ratings begin with two, titles with one.
-        """
-        n_ids = 2 if self.holds == "ratings" else 1
-        return not all(_is_number(field) for field in self.fields[:n_ids])
-
-
-def _read_text(path: str | os.PathLike[str], holds: str = "ratings") -> _Text:
-    """Read a file, whatever its compression, encoding, line ends and separator."""
-    name = Path(path).name
-    content = _uncompressed(Path(path), holds)
-    if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
-        content = content.decode("utf-16", errors="replace").encode()  # Excel's "Unicode text"
-    if b"\0" in content:
-        raise ValueError(
-            f"{name} is not a text file of {holds} (it holds binary data): save it as CSV"
-        )
-    content = content.removeprefix(codecs.BOM_UTF8)
-    encoding = _encoding(content)
-    lines = enumerate(_lines(content, encoding), 1)
-    line, first = next(((n, text) for n, text in lines if text.strip()), (0, ""))
-    if not first:
-        raise ValueError(f"{name} is empty")
-    separator = max("\t;,", key=first.count)
-    quoting: Literal[0, 3] = csv.QUOTE_MINIMAL
-    if holds == "titles" and re.match(r"[^\t;,:|]+\|", first):
-        separator, quoting = "|", csv.QUOTE_NONE
-    elif "::" in first:
-        # pandas reads "::" only with its slow engine; a tab cannot stand in this form.
-        content, first = content.replace(b"::", b"\t"), first.replace("::", "\t")
-        separator = "\t"
-        # Quotation marks are part of a title here: "Great Performances" Cats.
-        quoting = csv.QUOTE_NONE if holds == "titles" else quoting
-    # Cut where csv would raise its own error: only a file that is no table has such a field.
-    first = first[: csv.field_size_limit()]
-    form: dict[str, Any] = {"delimiter": separator, "quoting": quoting}
-    fields = [field.strip() for field in next(csv.reader([first], skipinitialspace=True, **form))]
-    return _Text(name, content, encoding, separator, fields, line, holds, quoting)
-
-
-def _uncompressed(path: Path, holds: str) -> bytes:
-    """The bytes of a file, out of gzip where it is in it."""
-    if path.is_dir():
-        raise IsADirectoryError(f"{path} is a folder, not a file of {holds}")
-    if not path.exists():
-        raise FileNotFoundError(f"there is no file {path}")
-    data = path.read_bytes()
-    if data.startswith(_ZIP_MAGIC):
-        raise ValueError(
-            f"{path.name} is an Excel workbook or a zip archive, not a text file of {holds}: "
-            "save the sheet as CSV, or unpack the archive"
-        )
-    if not data.startswith(_GZIP_MAGIC):
-        return data
-    try:
-        return gzip.decompress(data)
-    except (OSError, EOFError, zlib.error) as error:
-        raise ValueError(f"{path.name}: damaged gzip file ({error})") from error
-
-
-def _encoding(content: bytes) -> str:
-    if content.isascii():
-        return "utf-8"
-    # cp1252 is what Excel's plain CSV has in western Europe, and nearly all of MovieLens'
-    # older latin-1 files; latin-1 has a character for every byte.
-    for encoding in ("utf-8", "cp1252"):
-        try:
-            content.decode(encoding)
-        except UnicodeDecodeError:
-            continue
-        return encoding
-    return "latin-1"
-
-
-def _lines(content: bytes, encoding: str) -> io.TextIOWrapper:
-    """The lines of a text, whatever line ends it has."""
-    return io.TextIOWrapper(io.BytesIO(content), encoding)
-
-
-def _is_number(field: str) -> bool:
-    try:
-        float(field)
-    except ValueError:
-        return False
-    return True
-
-
-def _find_columns(text: _Text, told: dict[str, str | None]) -> dict[str, int]:
-    """Where the columns stand: by the names told, by their usual names, or in front."""
-    if text.has_header:
-        return {role: _find_column(text, role, name) for role, name in told.items()}
-    if any(name is not None for name in told.values()):
-        raise ValueError(f"{text.name} has no header line, so columns cannot be named")
-    if len(text.fields) < len(told):
-        *others, last = told
-        raise ValueError(
-            f"{text.name} line {text.line}: {', '.join(others)} and {last} expected, "
-            f"got only {listed(text.fields)}"
-        )
-    return {role: column for column, role in enumerate(told)}
-
-
-def _find_column(text: _Text, role: str, told: str | None) -> int:
-    names = text.fields if told is not None else [_plain(field) for field in text.fields]
-    wanted = (told,) if told is not None else [_plain(name) for name in _KNOWN_NAMES[role]]
-    for name in wanted:
-        if name in names:
-            return names.index(name)
-    column = repr(told) if told is not None else f"for the {role} (such as {_KNOWN_NAMES[role][0]})"
-    raise ValueError(
-        f"{text.name} line {text.line}: column {column} is missing; found: {listed(text.fields)}"
-    )
-
-
-def _find_timestamp(text: _Text, told: str | None) -> dict[str, int]:
-    """Where the column of times stands, if there is one: named, or as MovieLens has it."""
-    if told is not None:
-        return _find_columns(text, {"timestamp": told})
-    if not text.has_header:
-        return {"timestamp": 3} if len(text.fields) > 3 else {}
-    usual = [_plain(field) in _KNOWN_NAMES["timestamp"] for field in text.fields]
-    return {"timestamp": usual.index(True)} if any(usual) else {}
-
-
 def _are_times(column: pd.Series[Any]) -> bool:
     try:
         as_seconds(column, str)
     except ValueError:
         return False
     return True
-
-
-def _plain(name: str) -> str:
-    """A column's name without case and punctuation: user_id, userId and User ID are one."""
-    return "".join(c for c in name.lower() if c.isalnum())
-
-
-def _parse(text: _Text, **options: Any) -> pd.DataFrame:
-    """The table in a text, its columns numbered from 0; a row's label is its number."""
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("error", pd.errors.ParserWarning)
-            frame: pd.DataFrame = pd.read_csv(
-                io.BytesIO(text.content),
-                encoding=text.encoding,
-                sep=text.separator,
-                header=0 if text.has_header else None,
-                names=range(len(text.fields)),
-                index_col=False,
-                skipinitialspace=True,
-                quoting=text.quoting,
-                # Only an empty field is blank: "n/a" is shown as it stands, and a user may be "NA".
-                keep_default_na=False,
-                na_values=[""],
-                low_memory=False,
-                **options,
-            )
-    except (pd.errors.ParserError, pd.errors.ParserWarning) as error:
-        raise ValueError(_parser_message(text, str(error))) from error
-    return frame
-
-
-def _parser_message(text: _Text, said: str) -> str:
-    """What pandas says about a file it cannot read, with the line and in the file's own terms."""
-    if match := re.search(r"Expected (\d+) fields in line (\d+), saw (\d+)", said):
-        return f"{text.name} line {match[2]}: expected {match[1]} fields, got {match[3]}"
-    if match := re.search(r"EOF inside string starting at row (\d+)", said):
-        line = int(match[1]) + 1
-        return f"{text.name} line {line}: a quotation mark opens here and is never closed"
-    if "Length of header" in said:
-        return (
-            f"{text.name} line {_line_of(text, 0)}: more fields than the {len(text.fields)} named"
-        )
-    return f"{text.name} cannot be read as a table: {said.strip()}"
-
-
-def _keep_leading_zeros(frame: pd.DataFrame, ids: dict[str, int], text: _Text) -> None:
-    """Where ids begin with a zero, such as 007, put them back as they were written."""
-    # One quick search a neighbour; most files end here and are read only once.
-    before = (b"\n", b"\r", b" ", b'"', text.separator.encode())
-    if any(re.match(r"-?0\d", field) for field in text.fields) or any(
-        re.search(byte + rb"-?0\d", text.content) for byte in before
-    ):
-        written = _parse(text, usecols=list(ids.values()), dtype=str)
-        for name, column in ids.items():
-            if written[column].str.match(r"-?0\d").any():
-                frame[name] = written[column]
-
-
-def _line_of(text: _Text, row: int) -> int:
-    """The line of the file on which a row begins; blank lines and quoted line ends count too."""
-    form: dict[str, Any] = {"delimiter": text.separator, "quoting": text.quoting}
-    reader = csv.reader(_lines(text.content, text.encoding), **form)
-    begin, records = 1, row + text.has_header
-    try:
-        for fields in reader:
-            if len(fields) > 1 or "".join(fields).strip():
-                if records == 0:
-                    break
-                records -= 1
-            begin = reader.line_num + 1
-    except csv.Error:
-        pass  # a field without end: the record is the one that begins here
-    return begin
