@@ -67,11 +67,12 @@ def read_plain(path: Path, find_columns: FindColumns, progress: Progress | None 
                 columns = _Columns(_found(find_columns, text), first_line)
             else:
                 text = text.part(block)
-            columns.add(text)
+            if text.content:  # more than a header
+                columns.add(text)
             if progress is not None:
                 progress(file.tell(), size)
-    if columns is None:
-        raise NotPlain("empty")
+    if columns is None or columns.is_empty:
+        raise NotPlain("no ratings")
     return columns.joined()
 
 
@@ -110,8 +111,8 @@ def _begun(name: str, block: bytes) -> tuple[Text, int]:
     if not text.has_header:
         return text, 1
     header, _, lines = text.content.partition(b"\n")
-    if header.count(b'"') % 2 or not lines:
-        raise NotPlain("a header of several lines, or nothing else")
+    if header.count(b'"') % 2:
+        raise NotPlain("a header of several lines")
     return replace(text, content=lines), 2
 
 
@@ -131,6 +132,11 @@ class _Columns:
         self._ids: list[_Numbers | _Texts] = []
         self._ratings: list[npt.NDArray[Any]] = []
         self._timestamps: list[npt.NDArray[np.int64]] = []
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether there was no line yet."""
+        return not self._ratings
 
     def add(self, text: Text) -> None:
         """Take in the next lines."""

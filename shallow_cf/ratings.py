@@ -476,6 +476,8 @@ class Ratings:
         >>> scf.load_crosstab().top(n_users=5, n_items=5)  # the most rated have no blanks
         Ratings(5 users x 5 items, 25 ratings)
         """
+        if n_users is None and n_items is None:
+            return self  # which nobody can change
         users = _most_rated("n_users", "users", self.user_idx, self.n_users, n_users)
         items = _most_rated("n_items", "items", self.item_idx, self.n_items, n_items)
         new_u, new_i = (np.full(n, -1, np.int32) for n in (self.n_users, self.n_items))
@@ -518,6 +520,8 @@ def from_columns(
     seconds = None if timestamp is None else as_seconds(timestamp, place)
     user_ids, u = index_ids(user, "user id", place)
     item_ids, i = index_ids(item, "item id", place)
+    for kind, ids in (("user", user_ids), ("item", item_ids)):
+        _check_number_of_ids(kind, len(ids))
     order, u, i = sorted_pairs(u, i, len(user_ids), len(item_ids))
     stars, seconds = _reordered(stars, order), _reordered(seconds, order)
     is_repeat = repeats(u, i)
@@ -643,7 +647,7 @@ def _check_ids(kind: str, ids: npt.NDArray[Any], idx: npt.NDArray[Any]) -> None:
 
 def _check_number_of_ids(kind: str, n: int) -> None:
     if n > _MOST_IDS:
-        raise ValueError(f"`{kind}_ids` must be at most {_MOST_IDS} of 32 bits, got {n}")
+        raise ValueError(f"`{kind}_ids` must be fewer than 2**31, got {n}")
 
 
 def _check_below(name: str, idx: npt.NDArray[Any], n: int) -> None:

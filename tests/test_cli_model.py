@@ -876,6 +876,32 @@ def test_progress_on_a_terminal(data, monkeypatch):
         assert re.fullmatch(shown, epochs[-1])
 
 
+def test_a_bar_for_reading_on_a_terminal(data, monkeypatch):
+    tqdm = pytest.importorskip("tqdm", reason="tqdm draws the progress line")
+    bars = []
+
+    class Bar(tqdm.tqdm):
+        def __init__(self, **options):
+            super().__init__(**options)
+            if options["desc"] == "reading":
+                bars.append(self)
+
+    monkeypatch.setattr(tqdm, "tqdm", Bar)
+
+    class Terminal(io.StringIO):
+        def isatty(self):
+            return True
+
+    argv = ["train", "ratings.csv", "-o", "m.npz", *map(str, QUICK)]
+    with contextlib.redirect_stderr(Terminal()) as terminal:
+        assert main(argv) == 0
+    (bar,) = bars
+    assert bar.n == bar.total == Path("ratings.csv").stat().st_size
+    assert "reading" not in terminal.getvalue()  # it took less than a second
+    ok(*argv, "--force")
+    assert len(bars) == 1
+
+
 @pytest.mark.slow
 def test_movielens_as_the_notebook_trains_it():
     ratings = shared_file("data", "ml-100k", "u.data")

@@ -18,7 +18,8 @@ from hypothesis import strategies as st
 from scipy import sparse
 
 import shallow_cf as scf
-from shallow_cf._ids import index_of
+from shallow_cf._ids import index_ids, index_of
+from shallow_cf._pairs import repeats, sorted_pairs
 
 quick = settings(deadline=None, max_examples=30)
 
@@ -408,12 +409,80 @@ class TestTimestamp:
             scf.Ratings(*arrays, [1.0, 2, 3, 4, 5])
 
 
+# --- the order of pairs, and the table of ids --------------------------------------------
+
+int32s = st.integers(0, 5).map(np.int32)
+
+
+class TestOrder:
+    """Against NumPy's own sorts, which take no short cuts."""
+
+    @quick
+    @given(st.lists(st.tuples(int32s, int32s), min_size=1, max_size=40), st.booleans())
+    def test_of_pairs(self, rows, is_huge):
+        u, i = (np.array(column) for column in zip(*rows, strict=True))
+        # With so many users and items a pair and its place do not fit into one number.
+        sizes = (2**31 - 1, 2**31 - 1) if is_huge else (6, 6)
+        order, sorted_u, sorted_i = sorted_pairs(u, i, *sizes)
+        expected = np.lexsort((i, u))
+        if order is None:
+            assert expected.tolist() == list(range(len(u)))
+        else:
+            assert order.tolist() == expected.tolist()
+        assert sorted_u.tolist() == u[expected].tolist()
+        assert sorted_i.tolist() == i[expected].tolist()
+        pairs = list(zip(sorted_u, sorted_i, strict=True))
+        expected = [k > 0 and pair == pairs[k - 1] for k, pair in enumerate(pairs)]
+        assert repeats(sorted_u, sorted_i).tolist() == expected
+
+    @pytest.mark.parametrize("dtype", [np.int8, np.int16, np.uint8, np.int64, np.uint64])
+    @pytest.mark.parametrize("step", [1, 3, 2**40])
+    def test_of_ids(self, dtype, step):
+        info = np.iinfo(dtype)
+        lowest, highest = int(info.min), min(int(info.max), 2**63 - 1)
+        values = {lowest, lowest + 1, highest, highest - 1, 5}
+        values |= {5 + k * step for k in range(40) if 5 + k * step <= highest}
+        for some in (sorted(values), sorted(v for v in values if 0 <= v <= 10**14)):
+            column = pd.Series(np.array(some[::-1] + some[:3], dtype))
+            ids, index = index_ids(column, "user id", str)
+            expected, position = np.unique(column.to_numpy(), return_inverse=True)
+            assert ids.tolist() == expected.tolist()
+            assert index.tolist() == position.tolist()
+            assert (ids.dtype, index.dtype) == (np.int64, np.int32)
+
+    def test_of_more_ids_than_rows_of_a_block(self):
+        rng = np.random.default_rng(0)
+        X = np.column_stack([rng.permutation(70_000), rng.integers(-9, 9, 70_000)])
+        ratings = scf.Ratings.from_arrays(X, np.arange(70_000))
+        expected = X[np.lexsort((X[:, 1], X[:, 0]))]
+        assert np.array_equal(ratings.to_frame()[["user_id", "item_id"]], expected)
+
+
+class TestNumberOfIds:
+    @pytest.mark.parametrize("kind", ["user", "item"])
+    def test_more_than_an_index_can_tell_apart(self, kind):
+        ids = {"user": [1], "item": [1]} | {kind: np.broadcast_to(np.int64(0), 2**31)}
+        message = rf"^`{kind}_ids` must be fewer than 2\*\*31, got 2147483648$"
+        with pytest.raises(ValueError, match=message):
+            scf.Ratings(ids["user"], ids["item"], [0], [0], [3.0])
+
+
 class TestSubset:
     def test_all_ids_are_kept(self):
         part = small().subset([3])
         assert pairs(part) == {(9, 1): 2.0}
         np.testing.assert_array_equal(part.user_ids, small().user_ids)
         np.testing.assert_array_equal(part.item_ids, small().item_ids)
+
+    @quick
+    @given(crosstabs(), st.randoms(use_true_random=False))
+    def test_is_what_the_constructor_makes(self, ratings, random):
+        index = random.sample(range(len(ratings)), random.randint(1, len(ratings)))
+        columns = (getattr(ratings, name)[index] for name in ("user_idx", "item_idx", "rating"))
+        expected = scf.Ratings(ratings.user_ids, ratings.item_ids, *columns)
+        part = ratings.subset(index)
+        assert part.equals(expected)
+        assert not part.rating.flags.writeable
 
     def test_by_positions_or_by_a_mask(self):
         mask = small().rating > 2
@@ -426,6 +495,7 @@ class TestSubset:
             ([5], "`index` must be >= 0 and < 5, got 5"),
             ([-1], "`index` must be >= 0 and < 5, got -1"),
             ([0, 0], "user 7 rated item 1 more than once"),
+            ([3, 1, 1, 3], "user 7 rated item 2 more than once"),
             ([], "there are no ratings"),
             (
                 [0.5],
@@ -677,6 +747,16 @@ class TestSparse:
         again = scf.Ratings.from_sparse(matrix, ratings.user_ids, ratings.item_ids)
         assert again.equals(ratings)
 
+    @quick
+    @given(crosstabs())
+    def test_is_the_crosstab(self, ratings):
+        table = np.nan_to_num(ratings.to_crosstab().to_numpy())
+        matrix = ratings.to_sparse()
+        matrix.check_format(full_check=True)
+        assert np.array_equal(matrix.toarray(), table)
+        assert matrix.has_canonical_format
+        assert matrix.dtype == np.float64
+
     def test_a_stored_zero_is_a_rating(self):
         matrix = sparse.coo_array(([0.0, 5.0], ([0, 1], [1, 0])), shape=(2, 3))
         for kind in (sparse.coo_array, sparse.csr_matrix):
@@ -769,6 +849,8 @@ class TestTop:
 
     def test_none_keeps_all(self):
         assert small().top().equals(small())
+        ratings = small()
+        assert ratings.top() is ratings  # 25 million of them are not copied
         assert small().top(n_users=2, n_items=3).equals(small())
 
     @quick

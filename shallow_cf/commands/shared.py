@@ -41,14 +41,16 @@ class Outcome:
 
 def read(args: Args, path: str | None = None) -> Ratings:
     """All ratings of the file that a command was given."""
-    return read_ratings(
-        args.ratings if path is None else path,
-        user=args.user_column,
-        item=args.item_column,
-        rating=args.rating_column,
-        timestamp=getattr(args, "timestamp_column", None),
-        duplicates=args.duplicates,
-    )
+    with reading() as progress:
+        return read_ratings(
+            args.ratings if path is None else path,
+            user=args.user_column,
+            item=args.item_column,
+            rating=args.rating_column,
+            timestamp=getattr(args, "timestamp_column", None),
+            duplicates=args.duplicates,
+            progress=progress,
+        )
 
 
 def titles_for(path: str | None, *, beside: str | None) -> dict[Any, str] | None:
@@ -151,7 +153,7 @@ def progress(name: str, steps: str = "steps", total: int | None = None) -> Itera
 
     Where the `total` is known there is a bar, from the first moment on.
     """
-    if not sys.stderr.isatty() or find_spec("tqdm") is None:
+    if not _shows_progress():
         yield None
         return
     from tqdm import tqdm
@@ -166,3 +168,24 @@ def progress(name: str, steps: str = "steps", total: int | None = None) -> Itera
             bar.update()
 
         yield step
+
+
+@contextmanager
+def reading() -> Iterator[Callable[[int, int], None] | None]:
+    """A bar for a file that takes longer than a second to read; where, is said by `progress`."""
+    if not _shows_progress():
+        yield None
+        return
+    from tqdm import tqdm
+
+    with tqdm(desc="reading", unit="B", unit_scale=True, delay=1.0, leave=False) as bar:
+
+        def step(done: int, size: int) -> None:
+            bar.total = size
+            bar.update(done - bar.n)
+
+        yield step
+
+
+def _shows_progress() -> bool:
+    return sys.stderr.isatty() and find_spec("tqdm") is not None
