@@ -71,14 +71,15 @@ def write(path, n, kind):
 
 def cells(rng, n):
     """n different pairs of a user and a movie as numbers, ascending; few movies have many."""
-    found = np.empty(0, np.int64)
-    while len(found) < n:
-        u = rng.integers(0, N_USERS, n // 2)
-        i = (N_ITEMS * rng.random(n // 2) ** 2).astype(np.int64)
-        found = np.unique(np.concatenate([found, u * N_ITEMS + i]))
-    found = rng.permutation(found)[:n]
-    found.sort()
-    return found
+    n_drawn = int(1.2 * n)
+    while True:
+        u = rng.integers(0, N_USERS, n_drawn)
+        i = (N_ITEMS * rng.random(n_drawn) ** 2).astype(np.int64)
+        cell = np.sort(u * N_ITEMS + i)
+        cell = cell[np.diff(cell, prepend=-1) > 0]
+        if len(cell) >= n:
+            return np.sort(rng.choice(cell, n, replace=False))
+        n_drawn *= 2
 
 
 def by_pandas(path):
