@@ -30,6 +30,11 @@ The prior of a side, from its n rows, F with the rows f_u, X with the rows m_u:
                                                         patterns have a prior N(0, Lambda^-1)
     (22i)  Lambda^-1 = (sum of E[(x - W'f)(x - W'f)'] + W' D W + m V) / (n + n_patterns + m)
 
+Taking turns is slow where both sides have to move together, so a sweep begins with a leap: the
+items' means go on as far as the sweep before took them,
+    (22k)  m_i + (m_i - m_i before)
+and if L is lower after a sweep from there, the sweep is made again without it.
+
 epsilon is worth one rating and V is worth m = 5 rows; they keep small data from certainty.
 
 Sources: Lim and Teh (2007), "Variational Bayesian Approach to Movie Rating Prediction"; Raiko,
@@ -126,7 +131,7 @@ class VBOptions:
 
     n_iterations: int = 20
     n_patterns: int = 20
-    tol: float = 1e-4
+    tol: float = 1e-3
     dtype: str = "float32"
 
     def __post_init__(self) -> None:
@@ -235,6 +240,7 @@ class State(NamedTuple):
     items: Side
     noise_precision: float  # tau, 1/stars**2
     squared_error: float  # E, stars**2
+    items_before: RealArray | None = None  # the items' means a sweep ago
 
 
 def update_rows(
@@ -286,6 +292,17 @@ def update_noise(state: State, latest: Totals, n_ratings: int) -> State:
     return state._replace(
         squared_error=error, noise_precision=(n_ratings + 1) / (error + _LEAST_ERROR)
     )
+
+
+def leap(state: State) -> Side:
+    """The items, further on in the direction of the sweep before. Equation (22k)."""
+    items, before = state.items, state.items_before
+    if before is None:
+        return items
+    means, table = items.rows.means, items.rows.table
+    d = means.shape[1]
+    covariance = table[:, :-d] - Rows.of(means).table[:, :-d]
+    return items._replace(rows=Rows.of(2 * means - before, covariance))  # (22k)
 
 
 def evidence_lower_bound(state: State, n_ratings: int) -> float:
@@ -356,13 +373,19 @@ def solve(
     blocks = [_blocks(matrix, side) for matrix, side in zip(data[:2], sides, strict=True)]
     state = state._replace(items=_with_misfit(blocks[1], state.items, state.users, bias))
 
-    def sweep(state: State) -> State:
+    def both_halves(state: State, items: Side) -> State:
         tau = state.noise_precision
-        users = update_rows(blocks[0], state.users, state.items, tau, bias, map)
+        users = update_rows(blocks[0], state.users, items, tau, bias, map)
         state = update_noise(state._replace(users=update_prior(users)), users.totals, n)
         tau = state.noise_precision
-        items = update_rows(blocks[1], state.items, state.users, tau, bias, map, is_last=True)
-        return update_noise(state._replace(items=update_prior(items)), items.totals, n)
+        found = update_rows(blocks[1], items, state.users, tau, bias, map, is_last=True)
+        return update_noise(state._replace(items=update_prior(found)), found.totals, n)
+
+    def sweep(state: State) -> State:
+        found = both_halves(state, leap(state))
+        if evidence_lower_bound(found, n) < evidence_lower_bound(state, n):
+            found = both_halves(state, state.items)
+        return found._replace(items_before=state.items.rows.means)
 
     def found(state: State) -> Parameters:
         return parameters_of(state.users.rows.means, state.items.rows.means, data, parameters)
