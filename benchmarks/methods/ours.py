@@ -12,32 +12,29 @@ PACKAGES = ("scipy", "pandas")
 
 
 class Row(NamedTuple):
-    """A solver: what the model always has, the settings to try, whether threads are its matter.
+    """A solver: the settings it always has, those to try, whether threads are its matter.
 
     Settings named as one of the model's go to the model, the others to the solver's options.
     """
 
     solver: str
-    model: dict[str, Any]
+    always: dict[str, Any]
     grid: list[dict[str, Any]]
     takes_jobs: bool = False
 
 
 BIASED = {"bias": True, "global_mean": True}
-NORMAL = {**BIASED, "init": "normal", "init_scale": 0.05}
+NORMAL = {**BIASED, "init": "normal", "init_scale": 0.03}
+LARGE_BATCHES = {"learning_rate": 0.03, "batch_size": 4096, "row_limit": 32, "dtype": "float32"}
 ROWS = {
-    "SGD": Row("sgd", NORMAL,
-        grid(
-            n_factors=[10, 20], n_epochs=[15, 30], learning_rate=[0.04], batch_size=[1000],
-            reg=[8.0, 12.0], loss=["half_sse"], schedule=["linear"],
-        ) + grid(
-            n_factors=[10], n_epochs=[5, 10], learning_rate=[0.03], batch_size=[1000],
-            loss=["mse"], optimizer=[{"name": "adamw", "weight_decay": 0.5}], schedule=["onecycle"],
-        )),
+    "SGD": Row("sgd", NORMAL | LARGE_BATCHES, grid(
+        n_factors=[20, 50], n_epochs=[10, 20], reg=[8.0, 12.0], rating_range=[None, (0.0, 5.5)],
+    ), True),
     "ALS": Row("als", BIASED, grid(
         n_factors=[5, 10, 20], reg=[8.0, 12.0], n_iterations=[10], dtype=["float32"],
     ), True),
-    "VB": Row("vb", BIASED, grid(n_factors=[5, 10, 20], n_iterations=[10, 20]), True),
+    "VB": Row("vb", BIASED, grid(n_factors=[5, 10, 20, 30]), True),
+    "VB, 4 sweeps": Row("vb", BIASED, grid(n_factors=[5, 10], n_iterations=[4]), True),
 }  # fmt: skip
 
 #: Why a row is not measured.
@@ -50,11 +47,12 @@ SKIPPED = [
 
 def model_of(row, settings, threads, seed):
     """The estimator with these settings."""
-    own = dict(row.model, solver=row.solver, random_state=seed)
+    settings = row.always | settings
+    known = scf.MatrixFactorization().get_params(deep=False)
+    own = {name: value for name, value in settings.items() if name in known}
+    own |= {"solver": row.solver, "random_state": seed}
     if row.takes_jobs:
         own["n_jobs"] = threads
-    known = scf.MatrixFactorization().get_params(deep=False)
-    own |= {name: value for name, value in settings.items() if name in known}
     options = {name: value for name, value in settings.items() if name not in known}
     return scf.MatrixFactorization(
         **own, solver_options=SOLVERS[row.solver].options(**options) if options else None
