@@ -16,9 +16,12 @@ Map = Callable[[Callable[[Any], Any], Iterable[Any]], Iterable[Any]]
 
 def check_jobs(n_jobs: object) -> int:
     """Return how many threads `n_jobs` means: -1 is one a core."""
-    if n_jobs == -1 and not isinstance(n_jobs, bool):
+    threads = check_int("n_jobs", n_jobs, -1)
+    if threads == 0:
+        raise ValueError("`n_jobs` must be >= 1, or -1 for one a core, got 0")
+    if threads == -1:
         return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else _cores()
-    return check_int("n_jobs", n_jobs, 1)
+    return threads
 
 
 def _cores() -> int:
@@ -38,3 +41,34 @@ def mapping(n_jobs: int) -> Iterator[Map]:
         return
     with ThreadPoolExecutor(threads) as pool:
         yield pool.map
+
+
+def checked(map: Map) -> Map:
+    """A map that came from outside, held to what Python's does: one result of each thing.
+
+    Fewer results would end as rows of the model that nobody found; and what runs elsewhere
+    often gives promises of results, which `map` has to wait for. The half-steps' are tuples.
+    """
+    if not callable(map):
+        raise TypeError(f"`map` must be a function, got {map!r}")
+
+    def one_of_each(function: Callable[[Any], Any], things: Iterable[Any]) -> list[Any]:
+        things = list(things)
+        given = map(function, things)
+        if not isinstance(given, Iterable):
+            raise TypeError(f"`map` must return the results in order, got {type(given).__name__}")
+        results = list(given)
+        if len(results) != len(things):
+            raise ValueError(
+                f"`map` must return a result for each of {len(things)} blocks of rows, "
+                f"got {len(results)}"
+            )
+        for result in results:
+            if not isinstance(result, tuple):
+                raise TypeError(
+                    f"`map` must return what the function returned, got {type(result).__name__}: "
+                    "wait for the results and gather them"
+                )
+        return results
+
+    return one_of_each

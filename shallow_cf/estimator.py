@@ -26,7 +26,7 @@ from shallow_cf._checks import (
 from shallow_cf._files import check_place
 from shallow_cf._ids import as_ids, check_kind, find_ids, index_of
 from shallow_cf._inputs import aligned, as_ratings, check_in_range, id_columns, joined, overlaid
-from shallow_cf._jobs import Map, check_jobs, mapping
+from shallow_cf._jobs import Map, check_jobs, checked, mapping
 from shallow_cf._using import Using
 from shallow_cf.parameters import INITS, FloatArray, IntArray, Parameters
 from shallow_cf.posterior import Posterior
@@ -285,8 +285,9 @@ class MatrixFactorization(Using):
             After how many epochs it is written.
         map : callable, optional
             What calls a function on each block of rows, in the place of threads: with the
-            signature of Python's `map`, and wherever it likes, such as on other machines.
-            Only with the solvers "als" and "vb".
+            signature of Python's `map` and results in the same order, and wherever it likes,
+            such as on other machines (see ``docs/beyond_one_machine.md``). Only with the
+            solvers "als" and "vb".
 
         Returns
         -------
@@ -299,8 +300,10 @@ class MatrixFactorization(Using):
             If SGD's learning rate is too large.
         ValueError
             If a rating is outside the `rating_range`, the solver's options do not fit the
-            ratings' sizes, or `valid` has an id that
-            `ratings` does not have.
+            ratings' sizes, `valid` has an id that `ratings` does not have, or `map` gives
+            fewer results than there are blocks.
+        TypeError
+            If `map` cannot be called, or does not return the function's results.
 
         Warns
         -----
@@ -567,7 +570,7 @@ class MatrixFactorization(Using):
             if "threads" in solver.accepts:
                 wanted["run"] = threads
             if "map" in solver.accepts:
-                wanted["map"] = threads if map is None else map
+                wanted["map"] = threads if map is None else checked(map)
             result = solver.solve(
                 ratings, start, options or self.solver_options, callback, rng, **wanted
             )
