@@ -8,9 +8,15 @@ from typing import Any
 import pytest
 
 import shallow_cf as scf
-from shallow_cf import objective, plots, spark
+from shallow_cf import dask, objective, plots, spark
 
-DOCUMENTED = {"scf": scf, "scf.plots": plots, "scf.objective": objective, "scf.spark": spark}
+DOCUMENTED = {
+    "scf": scf,
+    "scf.dask": dask,
+    "scf.objective": objective,
+    "scf.plots": plots,
+    "scf.spark": spark,
+}
 WITH_METHODS = (scf.MatrixFactorization, scf.EmbeddingNet, scf.Ratings, scf.Parameters)
 
 

@@ -95,7 +95,8 @@ ALLOWED = {
         "parameters", "objective", "posterior", "solvers", "solvers.descent", "solvers.lr_find",
         "solvers.options", "solvers.result",
     ],
-    # Models that others trained.
+    # Other machines: half-steps there, or models that others trained.
+    "dask": ["_jobs"],
     "spark": ["_checks", "estimator", "parameters", "ratings"],
     # Judges anything that predicts stars, so it knows no model but its own baselines.
     "evaluation": ["evaluation.*"],
@@ -159,6 +160,7 @@ OUTSIDE = {
     "matplotlib": ["plots"],
     "argparse": ["arguments.*", "cli"],
     "tqdm": ["commands.shared"],
+    "distributed": ["dask"],
     "pyspark": ["spark"],
     "pyarrow": ["spark"],
 }

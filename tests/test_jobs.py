@@ -13,48 +13,22 @@ from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor
 
 import numpy as np
 import pytest
+from sweeps import N_BLOCKS, SOLVERS, assert_same_bits, model, ratings_in_blocks
 
 import shallow_cf as scf
 from shallow_cf._jobs import check_jobs, mapping
 from shallow_cf.solvers import als
 
-SOLVERS = ("als", "vb")
-N_BLOCKS = 3 + 2  # of 512 rows, in a sweep of the ratings below
-
 
 @pytest.fixture(scope="module")
 def ratings() -> scf.Ratings:
-    """8,000 ratings in three blocks of users and two of items."""
-    rng = np.random.default_rng(0)
-    u, i = np.divmod(rng.choice(1200 * 600, 8000, replace=False), 600)
-    stars = rng.normal(3, 0.3, 1200)[u] + rng.normal(0, 0.5, 600)[i] + rng.normal(0, 0.3, 8000)
-    return scf.Ratings(np.arange(1200), np.arange(600), u, i, stars)
-
-
-def model(solver, n_jobs=1, n_iterations=3):
-    """Sweeps to count: `tol=0` does not end them early."""
-    kind = {"als": scf.ALSOptions, "vb": scf.VBOptions}[solver]
-    return scf.MatrixFactorization(
-        3, bias=True, global_mean=True, solver=solver, random_state=0, n_jobs=n_jobs,
-        solver_options=kind(n_iterations=n_iterations, tol=0),
-    )  # fmt: skip
+    return ratings_in_blocks()
 
 
 @pytest.fixture(scope="module", params=SOLVERS)
 def alone(request, ratings):
     """What one thread finds."""
     return model(request.param).fit(ratings)
-
-
-def assert_same_bits(found, expected):
-    assert found.parameters_.equals(expected.parameters_)
-    # The seconds apart, which no two runs have in common.
-    numbers = [each.history_.drop(columns="seconds").to_numpy() for each in (found, expected)]
-    np.testing.assert_array_equal(*numbers)
-    if expected.posterior_ is not None:
-        for name in ("user_covariance", "item_covariance", "noise_std"):
-            ours, theirs = (getattr(each.posterior_, name) for each in (found, expected))
-            np.testing.assert_array_equal(ours, theirs)
 
 
 # --- threads ----------------------------------------------------------------------------
