@@ -300,7 +300,8 @@ class Using:
         Parameters
         ----------
         ratings : dict
-            Item id -> stars. An empty one is a user of whom nothing is known: all zeros.
+            Item id -> stars. An empty one is a user of whom nothing is known: all zeros, or
+            with solver "vb" the mean of the learned prior.
         user_id : id, optional
             What to call the user; if None, one more than the highest id, or "new user"
             where ids are texts.
@@ -359,7 +360,7 @@ class Using:
             What to call the item; if None, one more than the highest id, or "new item"
             where ids are texts.
         reg : float, optional
-            L2 penalty lambda >= 0 on the new numbers; 3 if None.
+            L2 penalty lambda >= 0 on the new numbers; 3 if None. Not with solver "vb".
 
         Examples
         --------

@@ -656,7 +656,7 @@ class MatrixFactorization(Using):
             id and item id.
         return_std : bool
             Whether to give standard deviations too: how far ratings may be expected from the
-            predictions. Only with solver "vb".
+            predictions, which is far for ids that are not known. Only with solver "vb".
 
         Returns
         -------
@@ -698,33 +698,36 @@ class MatrixFactorization(Using):
             u = index_of(self.user_ids_, user_ids, "user")
             i = index_of(self.item_ids_, item_ids, "item")
             prediction = parameters.predict(u, i)
-            return (prediction, self._std(u, i)) if return_std else prediction
+            if not return_std:
+                return prediction
+            return prediction, self._posterior().std(parameters, u, i)
         check_kind(self.user_ids_, user_ids, "user")
         check_kind(self.item_ids_, item_ids, "item")
         u = find_ids(self.user_ids_, user_ids)
         i = find_ids(self.item_ids_, item_ids)
         is_unknown = (u < 0) | (i < 0)
-        std = None
-        if return_std:  # of what nobody has seen, nothing is known
-            std = np.where(is_unknown, np.nan, self._std(np.maximum(u, 0), np.maximum(i, 0)))
+        posterior = self._posterior() if return_std else None
         if is_unknown.any():
+            posterior = posterior and posterior.with_average(parameters)
             # The average user and item come last, which is where an index of -1 points.
             parameters = parameters.with_blocks(
                 np.concatenate([block, block.mean(axis=0, keepdims=True)])
                 for block in parameters.blocks()
             )
-        prediction = parameters.predict(u, i)
+        found = [parameters.predict(u, i)]
+        if posterior is not None:
+            found.append(posterior.std(parameters, u, i))
         if self.unknown == "nan":
-            prediction = np.where(is_unknown, np.nan, prediction)
-        return prediction if std is None else (prediction, std)
+            found = [np.where(is_unknown, np.nan, each) for each in found]
+        return (found[0], found[1]) if return_std else found[0]
 
-    def _std(self, u: IntArray, i: IntArray) -> FloatArray:
+    def _posterior(self) -> Posterior:
         if self.posterior_ is None:
             raise ValueError(
-                "`return_std` needs a model that solver 'vb' has fitted, "
-                f"not one that {self.solver!r} has"
+                "`return_std` must be left out for a model without `posterior_`: "
+                "`fit` it with solver 'vb'"
             )
-        return self.posterior_.std(self.parameters_, u, i)
+        return self.posterior_
 
     def score(self, ratings: Any, y: Any = None) -> float:
         """Share of the ratings' variance that predictions explain (R squared).

@@ -71,6 +71,9 @@ class Posterior:
                 raise ValueError("posterior and parameters do not fit together")
             if not all(np.isfinite(part).all() for part in (covariance, *prior)):
                 raise ValueError("the posterior must be finite")
+            j, k = np.triu_indices(d)
+            if (covariance[:, j == k] < 0).any() or np.linalg.eigvalsh(prior.precision)[0] <= 0:
+                raise ValueError("the posterior must have variances above 0")
         if not 0 < self.noise_std < np.inf:
             raise ValueError("the posterior must have a noise above 0")
 
@@ -100,7 +103,8 @@ class Posterior:
         for start in range(0, len(users), _PAIRS):
             some = slice(start, start + _PAIRS)
             variance[some] = self._variance(parameters, users[some], items[some])
-        return np.sqrt(variance + self.noise_std**2).reshape(u.shape)
+        # Numbers that are all but certain can leave a little less than 0 by rounding.
+        return np.sqrt(variance.clip(min=0.0) + self.noise_std**2).reshape(u.shape)
 
     def _variance(self, parameters: Parameters, u: IntArray, i: IntArray) -> FloatArray:
         """Variance of scores, stars**2, for vectors of pairs."""
@@ -133,6 +137,23 @@ class Posterior:
         unseen = np.zeros((1, vectors.shape[1]), vectors.dtype)
         prior = self.item_prior._replace(vectors=np.vstack((vectors, unseen)))
         return replace(self, user_covariance=more, item_prior=prior)
+
+    def with_average(self, parameters: Parameters) -> Posterior:
+        """The same with one more user and item at the end: any of those known, at random.
+
+        They have the average's means, and beside the average covariance the spread of means.
+        """
+        (Q, *bi), (P, *bu) = parameters.blocks()[1::2], parameters.blocks()[::2]
+        found = self.with_user(_mixed(self.user_covariance, np.column_stack((P, *bu)))).turned()
+        return found.with_user(_mixed(self.item_covariance, np.column_stack((Q, *bi)))).turned()
+
+
+def _mixed(covariance: RealArray, means: FloatArray) -> FloatArray:
+    """Covariance of a row drawn at random, (1, d (d + 1) / 2)."""
+    deviation = means - means.mean(axis=0)
+    spread = deviation.T @ deviation / len(means)
+    average = covariance.mean(axis=0, dtype=np.float64, keepdims=True)
+    return np.asarray(average + spread[np.triu_indices(len(spread))], np.float64)
 
 
 def _unpacked(upper: FloatArray) -> FloatArray:

@@ -23,7 +23,7 @@ E[y y'] = m m' + S for y y' in (20b) to (20d)
 
 The noise, from the expected squared errors, which (21d) has with E[x x'] for x x',
     (22f)  E = sum over u of s_u - 2 m_u . c_u + tr(A_u E[x_u x_u'])
-    (22g)  1/tau = (E + epsilon) / (n_ratings + 1)
+    (22g)  1/tau = (E + epsilon) / (n_ratings + 1)       or, if that is more, what rounding leaves
 
 The prior of a side, from its n rows, F with the rows f_u, X with the rows m_u:
     (22h)  W = (F'F + D)^-1 F'X                         D = I but 0 for the mean: weights of
@@ -31,11 +31,14 @@ The prior of a side, from its n rows, F with the rows f_u, X with the rows m_u:
     (22i)  Lambda^-1 = (sum of E[(x - W'f)(x - W'f)'] + W' D W + m V) / (n + n_patterns + m)
 
 Taking turns is slow where both sides have to move together, so a sweep begins with a leap: the
-items' means go on as far as the sweep before took them,
-    (22k)  m_i + (m_i - m_i before)
+items' means go on nearly as far as the sweep before took them,
+    (22k)  m_i + 0.8 (m_i - m_i before)
 and if L is lower after a sweep from there, the sweep is made again without it.
 
-epsilon is worth one rating and V is worth m = 5 rows; they keep small data from certainty.
+epsilon is worth one rating and V is worth m = 5 rows; they keep small data from certainty. Both
+are shares of the ratings' variance: while training lasts, ratings are counted in standard
+deviations of theirs, so that ratings a million times as large give numbers of the same digits.
+(Without biases and without a mean, it is the root of their mean square.)
 
 Sources: Lim and Teh (2007), "Variational Bayesian Approach to Movie Rating Prediction"; Raiko,
 Ilin and Karhunen (2007), "Principal Component Analysis for Large Scale Problems with Lots of
@@ -85,17 +88,23 @@ from shallow_cf.solvers.result import (
 )
 from shallow_cf.solvers.vb_start import Patterns, patterns, start
 
-#: Spread of factors and of biases that the first sweep takes for granted, stars**2, and of the
-#: noise (measured: a prior too wide or too narrow takes more sweeps).
+# In units of `_unit`.
+#: Spread of factors and of biases that the first sweep takes for granted, and of the noise
+#: (measured: a prior too wide or too narrow takes more sweeps).
 _FACTOR_VARIANCE = 0.1
 _BIAS_VARIANCE = 1.0
 _NOISE_VARIANCE = 0.8
 _START_VARIANCE = 0.01
-#: epsilon of (22g), stars**2; the diagonal of V in (22i), and how many rows it is worth
-#: (measured on parts of the 15 x 15 crosstab: with one row biases are taken for chance).
+#: epsilon of (22g); the diagonal of V in (22i), and how many rows it is worth (measured on parts
+#: of the 15 x 15 crosstab: with one row biases are taken for chance).
 _LEAST_ERROR = 0.01
 _PRIOR_VARIANCE = 0.05
 _PRIOR_ROWS = 5
+#: How much of the last sweep's way a leap goes (measured; with 1 it drifts where nothing holds it).
+_LEAP = 0.8
+#: The least noise, 1/tau, in roundings of the numbers computed with. With less, a sum of tau A_u
+#: and Lambda would lose Lambda.
+_ROUNDINGS = 1000
 
 
 @dataclass(frozen=True)
@@ -289,9 +298,9 @@ def _pattern_penalty(n_features: int) -> FloatArray:
 def update_noise(state: State, latest: Totals, n_ratings: int) -> State:
     """Equation (22g), from the totals of the rows updated last."""
     error = latest.squared_error
-    return state._replace(
-        squared_error=error, noise_precision=(n_ratings + 1) / (error + _LEAST_ERROR)
-    )
+    least = _ROUNDINGS * float(np.finfo(state.users.rows.means.dtype).eps)
+    variance = max((error + _LEAST_ERROR) / (n_ratings + 1), least)
+    return state._replace(squared_error=error, noise_precision=1 / variance)
 
 
 def leap(state: State) -> Side:
@@ -302,7 +311,8 @@ def leap(state: State) -> Side:
     means, table = items.rows.means, items.rows.table
     d = means.shape[1]
     covariance = table[:, :-d] - Rows.of(means).table[:, :-d]
-    return items._replace(rows=Rows.of(2 * means - before, covariance))  # (22k)
+    means = means + means.dtype.type(_LEAP) * (means - before)  # (22k)
+    return items._replace(rows=Rows.of(means, covariance))
 
 
 def evidence_lower_bound(state: State, n_ratings: int) -> float:
@@ -367,7 +377,16 @@ def solve(
     options = options or VBOptions()
     check_start(ratings, parameters)
     check_linear(parameters, "vb")
-    data = compressed(ratings, parameters.offset, options.dtype)
+    # Biases with priors whose means are free can take up any shift: of those that are the same
+    # model, the one with the mean has the fewest digits to lose.
+    mean = ratings.mean_rating if parameters.has_bias else parameters.offset
+    data = compressed(ratings, mean, options.dtype)
+    unit = _unit(ratings, mean)
+    for matrix in (data.by_user, data.by_item):
+        matrix.data /= matrix.dtype.type(unit)
+    stars = np.array([math.sqrt(unit)] * parameters.n_factors + [unit] * parameters.has_bias)
+    shift = np.zeros(len(stars))
+    shift[parameters.n_factors :] = mean - parameters.offset
     n, bias = ratings.n_ratings, parameters.has_bias
     state, sides = _begin(data, parameters, options, np.random.default_rng(random_state))
     blocks = [_blocks(matrix, side) for matrix, side in zip(data[:2], sides, strict=True)]
@@ -388,14 +407,15 @@ def solve(
         return found._replace(items_before=state.items.rows.means)
 
     def found(state: State) -> Parameters:
-        return parameters_of(state.users.rows.means, state.items.rows.means, data, parameters)
+        users, items = (side.rows.means * stars for side in (state.users, state.items))
+        return parameters_of(users, items + shift, data, parameters)
 
     def measure(state: State) -> TraceRow:
         return {
-            "train_rmse": (state.items.totals.misfit / n) ** 0.5,
+            "train_rmse": (state.items.totals.misfit / n) ** 0.5 * unit,
             "valid_rmse": np.nan if valid is None else objective.rmse(valid, found(state)),
             "elbo": evidence_lower_bound(state, n),
-            "noise_std": state.noise_precision**-0.5,
+            "noise_std": state.noise_precision**-0.5 * unit,
         }
 
     begun = found(state)
@@ -409,8 +429,15 @@ def solve(
         start=begun,
         n_function=len(trace),
         n_gradient=0,
-        posterior=_posterior(state, sides, data),
+        posterior=_posterior(state, sides, data, stars, shift, unit),
     )
+
+
+def _unit(ratings: Ratings, mean: float) -> float:
+    """How far ratings are from `mean`, stars; their size where that is as good as nothing."""
+    size = float(np.abs(ratings.rating).max())
+    deviation = float(np.sqrt(np.mean((ratings.rating - mean) ** 2, dtype=np.float64)))
+    return deviation if deviation > 1e-6 * size else size or 1.0
 
 
 def _begin(
@@ -456,21 +483,43 @@ def _blocks(matrix: sparse.csr_array, side: Patterns) -> list[Block]:
     return list(map(Block, parts, np.split(side.features, ends[:-1])))
 
 
-def _posterior(state: State, sides: tuple[Patterns, Patterns], data: Compressed) -> Posterior:
-    """All but the means, users and items in the order of the ratings' ids."""
+def _posterior(
+    state: State,
+    sides: tuple[Patterns, Patterns],
+    data: Compressed,
+    stars: FloatArray,
+    shift: FloatArray,
+    unit: float,
+) -> Posterior:
+    """All but the means, users and items in the order of the ratings' ids.
+
+    `stars` times a row's numbers, plus `shift` for an item, and `unit` times a rating are those
+    in stars.
+    """
     users, items = state.users, state.items
+    item_prior = _row_prior(sides[1], data.user_order, items.prior, stars)
+    item_prior.weights[0] += shift
     return Posterior(
-        _covariance(users.rows, data.user_order),
-        _covariance(items.rows, data.item_order),
-        RowPrior(_ordered(sides[0].vectors, data.item_order), *users.prior),
-        RowPrior(_ordered(sides[1].vectors, data.user_order), *items.prior),
-        state.noise_precision**-0.5,
+        _covariance(users.rows, data.user_order, stars),
+        _covariance(items.rows, data.item_order, stars),
+        _row_prior(sides[0], data.item_order, users.prior, stars),
+        item_prior,
+        state.noise_precision**-0.5 * unit,
     )
 
 
-def _covariance(rows: Rows, order: IntArray) -> RealArray:
+def _covariance(rows: Rows, order: IntArray, stars: FloatArray) -> RealArray:
     d = rows.means.shape[1]
-    return _ordered((rows.table - Rows.of(rows.means).table)[:, :-d], order)
+    covariance = (rows.table - Rows.of(rows.means).table)[:, :-d]
+    diagonal = np.diagonal(packed_places(d))
+    covariance[:, diagonal] = covariance[:, diagonal].clip(min=0.0)  # rounding can leave -1e-9
+    units = np.outer(stars, stars)[np.triu_indices(d)].astype(covariance.dtype)
+    return _ordered(covariance * units, order)
+
+
+def _row_prior(side: Patterns, order: IntArray, prior: Prior, stars: FloatArray) -> RowPrior:
+    precision = prior.precision / np.outer(stars, stars)
+    return RowPrior(_ordered(side.vectors, order), prior.weights * stars, precision)
 
 
 def _ordered(rows: RealArray, order: IntArray) -> RealArray:
