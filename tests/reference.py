@@ -257,6 +257,178 @@ def unpack(numbers, like):
     return Plain(*(fill(block) for block in like))
 
 
+# Variational Bayes: the numbers (22a) to (22j) of `shallow_cf.solvers.vb`, from their definition.
+
+
+class Gaussian(NamedTuple):
+    """What is known of one user (or item): its factors, and behind them the bias, if any."""
+
+    mean: list  # m[j]
+    covariance: list  # S[j][h]
+
+
+class Prior(NamedTuple):
+    """What a side's rows are taken for: normal about W'f with the precision Lambda."""
+
+    W: list  # W[feature][j]
+    precision: list  # Lambda[j][h]
+
+
+def score_terms(user, item, n_factors):
+    """Two Gaussians of equal length such that the score is their dot product.
+
+    With biases the users' is (p, b_u, 1) and the items' (q, 1, b_i): a 1 is a number that is
+    known for certain.
+    """
+    if len(user.mean) == n_factors:
+        return user, item
+    return with_one(user, n_factors + 1), with_one(item, n_factors)
+
+
+def with_one(row, place):
+    """The same with a certain 1 at a place."""
+    mean = [*row.mean[:place], 1.0, *row.mean[place:]]
+    old = [j for j in range(len(mean)) if j != place]
+    covariance = [[0.0] * len(mean) for _ in mean]
+    for a, j in enumerate(old):
+        for b, h in enumerate(old):
+            covariance[j][h] = row.covariance[a][b]
+    return Gaussian(mean, covariance)
+
+
+def score_mean(user, item, n_factors):
+    """E[s]: users and items are independent, so products of means do."""
+    x, y = score_terms(user, item, n_factors)
+    return sum(a * b for a, b in zip(x.mean, y.mean, strict=True))
+
+
+def score_second_moment(user, item, n_factors):
+    """E[s^2] = sum over j, h of E[x_j x_l] E[y_j y_l]."""
+    x, y = score_terms(user, item, n_factors)
+    return sum(
+        second_moment(x, j, h) * second_moment(y, j, h)
+        for j in range(len(x.mean))
+        for h in range(len(x.mean))
+    )
+
+
+def second_moment(row, j, h):
+    return row.mean[j] * row.mean[h] + row.covariance[j][h]
+
+
+def score_variance(user, item, n_factors):
+    mean = score_mean(user, item, n_factors)
+    return score_second_moment(user, item, n_factors) - mean * mean  # (22j)
+
+
+def expected_squared_error(triplets, users, items, n_factors):
+    """E of (22f), a rating at a time; ratings less their mean."""
+    total = 0.0
+    for u, i, r in triplets:
+        mean = score_mean(users[u], items[i], n_factors)
+        total += r * r - 2 * r * mean + score_second_moment(users[u], items[i], n_factors)
+    return total
+
+
+def row_given_others(rated, prior, features, tau, n_factors):
+    """One row's (22d) and (22e): `rated` are its pairs (other row, stars less their mean).
+
+    -2 log of its density is a square in x: tau E[(r - s)^2] summed over its ratings, where only
+    the other side is random, and (x - W'f)' Lambda (x - W'f). What stands before x x' is the
+    precision, and the rest follows.
+    """
+    d = len(prior.precision)
+    precision = [list(row) for row in prior.precision]
+    expected = prior_mean(prior, features)
+    linear = [sum(prior.precision[j][h] * expected[h] for h in range(d)) for j in range(d)]
+    for other, r in rated:
+        y = other if d == n_factors else with_one(other, n_factors)  # (q, 1, b)
+        for j in range(d):
+            for h in range(d):
+                precision[j][h] += tau * second_moment(y, j, h)
+            linear[j] += tau * r * y.mean[j]
+            if d > n_factors:  # the other's bias is subtracted from the rating
+                linear[j] -= tau * second_moment(y, j, d)
+    covariance = inverse(precision)  # (22d)
+    mean = [sum(covariance[j][h] * linear[h] for h in range(d)) for j in range(d)]  # (22e)
+    return Gaussian(mean, covariance)
+
+
+def prior_mean(prior, features):
+    """W'f."""
+    d = len(prior.precision)
+    return [sum(f * w[j] for f, w in zip(features, prior.W, strict=True)) for j in range(d)]
+
+
+def lower_bound(triplets, users, items, priors, features, tau, n_factors, epsilon, V, m):
+    """(22c) as it is defined, with all its constants but those of the priors' densities.
+
+    `users` and `items` are lists of Gaussians, `priors` and `features` pairs, of the users and of
+    the items. A row without ratings is as its prior: nothing is to be said of it.
+    """
+    bound = 0.0
+    error = expected_squared_error(triplets, users, items, n_factors)
+    bound += len(triplets) / 2 * math.log(tau / (2 * math.pi)) - tau / 2 * error
+    bound += math.log(tau) / 2 - tau / 2 * epsilon  # the noise's prior
+    for side, rows in enumerate((users, items)):
+        rated = {triplet[side] for triplet in triplets}
+        prior = priors[side]
+        d = len(prior.precision)
+        for n, row in enumerate(rows):
+            if n in rated:
+                bound += expected_log_prior(row, prior, features[side][n]) + entropy(row)
+        for weights in prior.W[1:]:  # those of the patterns: N(0, Lambda^-1)
+            bound += log_det(prior.precision) / 2
+            bound -= quadratic(weights, prior.precision) / 2
+        bound += m * log_det(prior.precision) / 2  # the precision's own prior, worth m rows
+        bound -= m * sum(prior.precision[j][j] * V for j in range(d)) / 2
+    return bound
+
+
+def expected_log_prior(row, prior, features):
+    """E[log N(x; W'f, Lambda^-1)] with x normal."""
+    d = len(row.mean)
+    deviation = [m - e for m, e in zip(row.mean, prior_mean(prior, features), strict=True)]
+    trace = sum(prior.precision[j][h] * row.covariance[h][j] for j in range(d) for h in range(d))
+    return (
+        log_det(prior.precision) - d * math.log(2 * math.pi)
+        - quadratic(deviation, prior.precision) - trace
+    ) / 2  # fmt: skip
+
+
+def entropy(row):
+    d = len(row.mean)
+    return (log_det(row.covariance) + d * (1 + math.log(2 * math.pi))) / 2
+
+
+def quadratic(x, A):
+    return sum(x[j] * A[j][h] * x[h] for j in range(len(x)) for h in range(len(x)))
+
+
+def inverse(A):
+    """By elimination in [A, I]; A is positive definite."""
+    d = len(A)
+    rows = [[*A[j], *(1.0 if j == h else 0.0 for h in range(d))] for j in range(d)]
+    for j in range(d):
+        rows[j] = [number / rows[j][j] for number in rows[j]]
+        for h in range(d):
+            if h != j:
+                factor = rows[h][j]
+                rows[h] = [a - factor * b for a, b in zip(rows[h], rows[j], strict=True)]
+    return [row[d:] for row in rows]
+
+
+def log_det(A):
+    """Sum of the logarithms of the pivots; A is positive definite."""
+    rows, total = [list(row) for row in A], 0.0
+    for j in range(len(rows)):
+        total += math.log(rows[j][j])
+        for h in range(j + 1, len(rows)):
+            factor = rows[h][j] / rows[j][j]
+            rows[h] = [a - factor * b for a, b in zip(rows[h], rows[j], strict=True)]
+    return total
+
+
 # From the package's objects to lists, and problems to try things on.
 
 

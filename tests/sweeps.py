@@ -5,7 +5,7 @@ import numpy as np
 import shallow_cf as scf
 
 SOLVERS = {"als": scf.ALSOptions, "vb": scf.VBOptions}
-N_BLOCKS = 3 + 2  # of 512 rows: those of the users and of the items of the ratings below
+N_BLOCKS = 5 + 3  # of 256 rows: those of the users and of the items of the ratings below
 
 
 def ratings_in_blocks() -> scf.Ratings:

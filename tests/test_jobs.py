@@ -238,9 +238,9 @@ def promises(function, blocks):
         ("map", TypeError, r"^`map` must be a function, got 'map'$"),
         (lambda f, blocks: None, TypeError, r"^`map` must return the .* order, got NoneType$"),
         (lambda f, blocks: [*map(f, blocks)][:-1], ValueError,
-         r"^`map` must return a result for each of 3 blocks of rows, got 2$"),
-        (lambda f, blocks: [*map(f, blocks)] * 2, ValueError, "each of 3 blocks of rows, got 6$"),
-        (lambda f, blocks: [], ValueError, "each of 3 blocks of rows, got 0$"),
+         r"^`map` must return a result for each of 5 blocks of rows, got 4$"),
+        (lambda f, blocks: [*map(f, blocks)] * 2, ValueError, "each of 5 blocks of rows, got 10$"),
+        (lambda f, blocks: [], ValueError, "each of 5 blocks of rows, got 0$"),
         (promises, TypeError, "must return what the function returned, got Future: wait for"),
     ],
 )  # fmt: skip
