@@ -112,6 +112,67 @@ def add_rating(G, theta, u, i, e):
         G.bi[i] += e  # (4d)
 
 
+# Alternating least squares, of `shallow_cf.solvers.als` and `.normal_equations`.
+
+
+def als_sweep(triplets, theta, reg, weighted=False):
+    """Everybody's best numbers given the items', then every item's given those."""
+    theta = best_rows(triplets, theta, reg, weighted)
+    turned = best_rows([(i, u, r) for u, i, r in triplets], swapped(theta), reg, weighted)
+    return swapped(turned)
+
+
+def best_rows(triplets, theta, reg, weighted):
+    """Each user's numbers by least squares with a penalty, the items' fixed."""
+    P, bu = [], []
+    for user in range(len(theta.P)):
+        A, c, _, n = user_equations(triplets, theta, user)
+        penalty = reg * max(n, 1) if weighted else reg  # (21c), (21b)
+        for j in range(len(c)):
+            A[j][j] += penalty
+        x = solved(A, c)  # (21a)
+        P.append(x[: len(theta.P[user])])
+        bu.append(x[-1])
+    return Plain(P, theta.Q, None if theta.bu is None else bu, theta.bi)
+
+
+def user_equations(triplets, theta, user):
+    """A, c and s of one user, and how many ratings there are."""
+    d = len(theta.P[user]) + (theta.bu is not None)
+    A, c, s, n = [[0.0] * d for _ in range(d)], [0.0] * d, 0.0, 0
+    for u, i, r in triplets:
+        if u != user:
+            continue
+        a, t = list(theta.Q[i]), r
+        if theta.bi is not None:
+            a, t = [*a, 1.0], r - theta.bi[i]  # (20a)
+        for j in range(d):
+            for k in range(d):
+                A[j][k] += a[j] * a[k]  # (20b)
+            c[j] += a[j] * t  # (20c)
+        s += t * t  # (20d)
+        n += 1
+    return A, c, s, n
+
+
+def solved(A, c):
+    """x with A x = c, by Gauss' elimination, the largest pivot first."""
+    rows = [[*row, right] for row, right in zip(A, c, strict=True)]
+    for j in range(len(rows)):
+        best = max(range(j, len(rows)), key=lambda k: abs(rows[k][j]))
+        rows[j], rows[best] = rows[best], rows[j]
+        for k in range(len(rows)):
+            if k != j:
+                factor = rows[k][j] / rows[j][j]
+                rows[k] = [x - factor * y for x, y in zip(rows[k], rows[j], strict=True)]
+    return [row[-1] / row[j] for j, row in enumerate(rows)]
+
+
+def swapped(theta):
+    """Users for items and items for users."""
+    return Plain(theta.Q, theta.P, theta.bi, theta.bu)
+
+
 # The neural net of `shallow_cf.net`. Its parameters are a Net of lists.
 
 

@@ -19,6 +19,7 @@ Neighborhood Interpolation Weights").
 
 The minimum of a half is known without another pass through the ratings:
     (21d)  sum over i in I(u) of e_ui^2 = s_u - 2 x_u . c_u + x_u' A_u x_u
+As a difference of large numbers it is good to some units in the last place of s_u, no better.
 """
 
 from __future__ import annotations
@@ -48,6 +49,12 @@ from shallow_cf.solvers.normal_equations import (
 )
 from shallow_cf.solvers.result import Callback, SolverResult, TraceRow, check_linear, check_start
 
+#: A larger penalty leaves nothing of any rating, and may exceed what 32 bits hold.
+_LARGEST_REG = 1e15
+#: Rise of the loss that sound rounding does not explain: units in the last place of the sum of
+#: the squared ratings.
+_ROUNDING = 1000
+
 
 @dataclass(frozen=True)
 class ALSOptions:
@@ -58,7 +65,7 @@ class ALSOptions:
     n_iterations : int
         Most sweeps: users given the items, then items given the users.
     reg : float
-        Penalty lambda > 0 on the squares of all numbers, biases included.
+        Penalty on the squares of all numbers, biases included: 0 < lambda <= 1e15.
     weighted : bool
         Whether the penalty of a user, or an item, grows with how many ratings there are
         (21c), as in ALS-WR and Spark. If not (21b), it is that of the other solvers.
@@ -90,6 +97,8 @@ class ALSOptions:
     def __post_init__(self) -> None:
         check_int("n_iterations", self.n_iterations, 1)
         check_number("reg", self.reg, 0.0, above=True)
+        if self.reg > _LARGEST_REG:
+            raise ValueError(f"`reg` must be <= {_LARGEST_REG:g}, got {self.reg:g}")
         check_bool("weighted", self.weighted)
         check_share("tol", self.tol)
         check_choice("dtype", self.dtype, DTYPES)
@@ -115,11 +124,13 @@ def half_step(block: RowBlock, other: Rows, *, reg: float, weighted: bool, bias:
         A, c, s = regression(block, sums, rows, bias=bias)
         inverse = A.copy()
         np.einsum("jjn->jn", inverse)[:] += strength[rows]  # a view of their diagonals
-        invert(inverse)
-        x = np.einsum("jkn,kn->jn", inverse, c)  # (21a)
-        error += float((s + np.einsum("jn,jn->n", x, np.einsum("jkn,kn->jn", A, x) - 2 * c)).sum())
+        with np.errstate(all="ignore"):  # a penalty too small shows in the loss, see `solve`
+            invert(inverse)
+            x = np.einsum("jkn,kn->jn", inverse, c)  # (21a)
+            e_squared = s + np.einsum("jn,jn->n", x, np.einsum("jkn,kn->jn", A, x) - 2 * c)
+        error += float(np.maximum(e_squared, 0).sum())  # (21d), below 0 by rounding only
         means[rows] = x.T
-    return Half(means, error)  # (21d)
+    return Half(means, error)
 
 
 def penalties(count: RealArray, reg: float, *, weighted: bool) -> RealArray:
@@ -174,7 +185,8 @@ def solve(
     Raises
     ------
     ValueError
-        If the parameters do not fit the ratings, are not finite or have a rating range.
+        If the parameters do not fit the ratings, are not finite or have a rating range; if
+        the penalty is too small to make equations (21a) solvable in numbers of that size.
     """
     options = options or ALSOptions()
     check_start(ratings, parameters)
@@ -186,6 +198,7 @@ def solve(
                   weighted=options.weighted)[:, None]
         for side in blocks
     ]  # fmt: skip
+    unit = float(np.finfo(options.dtype).eps) * sum(float(part.square.sum()) for part in blocks[0])
     step = partial(half_step, reg=options.reg, weighted=options.weighted, bias=parameters.has_bias)
 
     def half(side: list[RowBlock], other: RealArray) -> Half:
@@ -193,21 +206,26 @@ def solve(
         means = np.concatenate([each.means for each in found])
         return Half(means, sum(each.squared_error for each in found))
 
+    def loss(state: State) -> float:
+        penalty = sum(
+            float((strength * side**2).sum(dtype=np.float64))
+            for strength, side in zip(strengths, state[:2], strict=True)
+        )
+        return (state.squared_error + penalty) / 2
+
     def sweep(state: State) -> State:
         users = half(blocks[0], state.items)
         items = half(blocks[1], users.means)
-        return State(users.means, items.means, items.squared_error)
+        found = State(users.means, items.means, items.squared_error)
+        _check_solved(loss(found), loss(state) + _ROUNDING * unit, options)
+        return found
 
     def measure(state: State) -> TraceRow:
         found = parameters_of(state.users, state.items, data, parameters)
-        penalty = sum(
-            float((strength * side**2).sum())
-            for strength, side in zip(strengths, state[:2], strict=True)
-        )
         return {
             "train_rmse": (state.squared_error / ratings.n_ratings) ** 0.5,
             "valid_rmse": np.nan if valid is None else objective.rmse(valid, found),
-            "loss": (state.squared_error + penalty) / 2,
+            "loss": loss(state),
         }
 
     users, items = rows_of(parameters, data, options.dtype)
@@ -223,3 +241,12 @@ def solve(
         n_function=len(trace),
         n_gradient=0,
     )
+
+
+def _check_solved(loss: float, most: float, options: ALSOptions) -> None:
+    """Refuse what equations have led to that are singular but for rounding."""
+    if not loss <= most:
+        raise ValueError(
+            f"`reg` must be larger with dtype {options.dtype!r}, got {options.reg:g}: rounding "
+            "leaves no solution to someone's equations"
+        )
