@@ -19,6 +19,8 @@ import pandas as pd
 import pytest
 
 import shallow_cf as scf
+from shallow_cf import objective
+from shallow_cf.solvers import als as als_solver
 from shallow_cf.spark import from_spark_als, to_spark_ratings
 
 DOCS = Path(__file__).parents[1] / "docs" / "beyond_one_machine.md"
@@ -198,6 +200,46 @@ def test_folding_in_does_what_sparks_last_step_did(trained, spark):
         given = dict(zip(ratings.item_ids[ratings.item_idx[own]], ratings.rating[own], strict=True))
         again = model.fold_in_user(given, "again", reg=0.05 * len(given))
         np.testing.assert_allclose(again.user_factors_[-1], model.user_factors_[u], atol=1e-4)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["planted", "crosstab"])
+def test_our_als_makes_the_same_sweeps(name, trained, spark):
+    # Spark's fifth sweep, from where its fourth ended: items given the users, and users given
+    # those. Ours starts with users, so items take their place.
+    ratings, four = trained[name]
+    five = from_spark_als(als(maxIter=5).fit(to_spark_ratings(ratings, spark)), ratings)
+    four = from_spark_als(four, ratings)
+    turned = scf.Ratings(
+        ratings.item_ids, ratings.user_ids, ratings.item_idx, ratings.user_idx, ratings.rating
+    )
+    options = scf.ALSOptions(n_iterations=1, reg=0.05, weighted=True)
+    start = scf.Parameters(four.item_factors_, four.user_factors_)
+    ours = als_solver.solve(turned, start, options).parameters
+    np.testing.assert_allclose(ours.user_factors, five.item_factors_, rtol=0, atol=1e-4)
+    np.testing.assert_allclose(ours.item_factors, five.user_factors_, rtol=0, atol=1e-4)
+    assert np.abs(five.user_factors_ - four.user_factors_).max() > 1e-2  # it did move
+
+
+@pytest.mark.slow
+def test_our_als_reaches_sparks_optimum(crosstab, spark, tmp_path):
+    # Half the squared errors and regParam/2 for each number, once for each of its ratings.
+    spark.sparkContext.setCheckpointDir(str(tmp_path))
+    reg = 0.5  # two factors are left, and soon found
+    theirs = als(rank=5, maxIter=20, regParam=reg).fit(to_spark_ratings(crosstab, spark))
+    options = scf.ALSOptions(n_iterations=500, reg=reg, weighted=True, tol=1e-12)
+    ours = scf.MatrixFactorization(5, solver="als", solver_options=options, random_state=0)
+    ours.fit(crosstab)
+    model = from_spark_als(theirs, crosstab)
+    counts = [np.bincount(idx) for idx in (crosstab.user_idx, crosstab.item_idx)]
+    penalty = sum(
+        (count[:, None] * block**2).sum()
+        for count, block in zip(counts, model.parameters_.blocks(), strict=True)
+    )
+    loss = objective.half_sse(crosstab, model.parameters_) + reg / 2 * penalty
+    assert loss == pytest.approx(ours.history_["loss"].iloc[-1], rel=1e-5)
+    users = crosstab.user_ids[:, None], crosstab.item_ids
+    np.testing.assert_allclose(model.predict(*users), ours.predict(*users), atol=1e-3)
 
 
 @pytest.mark.slow
