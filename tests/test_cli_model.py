@@ -245,6 +245,89 @@ def test_train_as_told(data):
     assert model.solver_options.optimizer == scf.AdamW(weight_decay=0.3)
 
 
+SOLVERS = {
+    "als": (scf.ALSOptions(4), "alternating least squares", ["loss"]),
+    "vb": (scf.VBOptions(4), "variational Bayes", ["elbo", "noise_std"]),
+}
+
+
+@pytest.mark.parametrize("solver", SOLVERS)
+def test_train_without_a_learning_rate(data, solver):
+    options, words, more = SOLVERS[solver]
+    how = ("--solver", solver, "--factors", 3, "--iterations", 4)
+    number = r"\d\.\d{4}"
+    out = ok("train", "ratings.csv", "-o", "m.npz", *how).out
+    rows = rf"(    [0-4]      {number}      {number} +\d\.\d\n)+"
+    end = r"(Ran|Converged after) \d sweeps.\n\nErrors on the ratings kept aside"
+    assert re.search(rf"\nsweep  train RMSE  valid RMSE  seconds\n{rows}{end}", out)
+    assert out.endswith(f"m.npz: 3 factors, biases, the global mean, {words}\n")
+    model = scf.MatrixFactorization.load("m.npz")
+    assert (model.solver, model.n_factors, model.n_jobs) == (solver, 3, 1)
+    assert (model.bias, model.global_mean, model.rating_range) == (True, True, None)
+    assert model.solver_options == options
+    found = ok("train", "ratings.csv", "-o", "n.npz", *how, "--jobs", 2, "--json").json
+    assert Model("n.npz").arrays["user_factors"] == Model("m.npz").arrays["user_factors"]
+    assert found["solver"] == solver
+    assert found["sweeps"] == found["sweep_taken"] == len(found["history"]) - 1
+    columns = ["iteration", "train_rmse", "valid_rmse", *more, "seconds"]
+    assert list(found["history"][-1]) == columns
+    train, valid = scf.split(scf.read_ratings("ratings.csv"), 0.1, 1)
+    errors = found["errors"]["this model"]["rmse"], found["history"][-1]["train_rmse"]
+    expected = Model("n.npz").rmse(as_dict(valid)), Model("n.npz").rmse(as_dict(train))
+    assert errors == pytest.approx(expected, rel=1e-5)
+
+
+def test_train_by_least_squares_as_told(data):
+    how = ("--solver", "als", "--reg", 0.02, "--weighted", "--no-bias", "--no-global-mean")
+    done = ok("train", "ratings.csv", "-o", "m.npz", *how)
+    assert done.out.endswith("m.npz: 10 factors, no biases, alternating least squares\n")
+    model = scf.MatrixFactorization.load("m.npz")
+    assert model.solver_options == scf.ALSOptions(reg=0.02, weighted=True)
+    assert (model.bias, model.global_mean, model.init, model.init_scale) == (
+        False, False, "normal", 0.1,
+    )  # fmt: skip
+    errors = ok("train", "ratings.csv", "-o", "m.npz", "--force", *how, "--json").json["errors"]
+    assert errors["this model"]["rmse"] < errors["biases only"]["rmse"]
+
+
+def test_the_other_commands_take_such_models(data):
+    ok("train", "ratings.csv", "-o", "m.npz", "--solver", "vb", "--factors", 3, "--iterations", 3)
+    assert "user 41\n" in ok("fold-in", "m.npz", "260=5", "-n", 2).out
+    error = refused("fold-in", "m.npz", "260=5", "--reg", 1)
+    assert "--reg must be left out where solver 'vb' has learned a prior" in error
+    assert "global mean" in ok("explain", "m.npz", 3, 260).out
+
+
+@pytest.mark.parametrize("solver", SOLVERS)
+def test_evaluate_without_a_learning_rate(data, solver):
+    how = ("--solver", solver, "--factors", 2, "--iterations", 3)
+    done = ok("evaluate", "ratings.csv", "--split", "random", *how)
+    assert f"(2 factors, biases, the global mean, {SOLVERS[solver][1]})" in done.out
+    found = ok("evaluate", "ratings.csv", "--folds", 2, *how, "--json").json["results"]
+    assert found["this model"]["rmse"] < found["global mean"]["rmse"]
+    assert "--solver goes with --split and --folds, not with --model" in refused(
+        "evaluate", "ratings.csv", "--model", "m.npz", "--solver", solver
+    )
+
+
+def test_ctrl_c_keeps_the_last_sweep(data, monkeypatch):
+    from shallow_cf.solvers import als
+
+    half_step, calls = als.half_step, []
+
+    def interrupted(*args, **kwargs):
+        calls.append(args)
+        if len(calls) == 6:
+            raise KeyboardInterrupt
+        return half_step(*args, **kwargs)
+
+    monkeypatch.setattr(als, "half_step", interrupted)
+    done = run("train", "ratings.csv", "-o", "m.npz", "--solver", "als")
+    assert (done.status, done.err) == (130, "")
+    assert "Interrupted after 2 sweeps.\n\nErrors" in done.out
+    assert len(scf.MatrixFactorization.load("m.npz").history_) == 3
+
+
 def test_the_same_seed_gives_the_same_model(data):
     for name, seed in (("a", 1), ("b", 1), ("c", 2)):
         ok("train", "ratings.csv", "-o", f"{name}.npz", *QUICK, "--seed", seed)
@@ -341,6 +424,18 @@ def test_ctrl_c_before_there_is_anything_to_keep(data, monkeypatch):
         (["--optimizer", "adam", "--weight-decay", 1], "goes with --optimizer adamw only"),
         (["--epochs", 0], "argument --epochs: must be >= 1, got 0"),
         (["--users", 99], "error: --users: asked for 99 users, but there are only 40"),
+        (["--solver", "svd"], "argument --solver: invalid choice: 'svd'"),
+        (["--jobs", 2], "error: --jobs goes with --solver als and vb only"),
+        (["--iterations", 9], "error: --iterations goes with --solver als and vb only"),
+        (["--solver", "als", "--epochs", 9], "error: --epochs goes with --solver sgd only"),
+        (["--solver", "als", "--no-range"], "error: --range goes with --solver sgd only"),
+        (["--solver", "vb", "--reg", 1], "error: --reg goes with --solver sgd and als only"),
+        (["--solver", "vb", "--weighted"], "error: --weighted goes with --solver als only"),
+        (["--solver", "als", "--weighted"], "error: --weighted needs a --reg of its own"),
+        (["--solver", "als", "--reg", 0], "error: --reg must be > 0, got 0.0"),
+        (["--solver", "als", "--jobs", 0], "error: --jobs must be >= 1, got 0"),
+        (["--solver", "als", "--patience", 2], "error: --patience goes with --solver sgd only"),
+        (["--solver", "vb", "--checkpoint", "c.npz"], "--checkpoint goes with --solver sgd only"),
         (
             ["--learning-rate", 1e9, "--no-range", "--optimizer", "sgd"],
             "error: diverged in epoch 1 with --learning-rate 1e+09: try 2.5e+08",

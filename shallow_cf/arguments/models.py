@@ -14,7 +14,7 @@ from shallow_cf.arguments.shared import (
     whole_number,
 )
 from shallow_cf.commands.evaluate import OPTIONS, SPLITS, run_evaluate
-from shallow_cf.commands.recipe import DEFAULTS, MARGIN
+from shallow_cf.commands.recipe import DEFAULT_SOLVER, MARGIN, RECIPES, with_argument
 from shallow_cf.commands.shared import DEFAULT_SEED
 from shallow_cf.commands.train import run_train
 from shallow_cf.commands.use import (
@@ -100,8 +100,8 @@ def add_commands(commands: Any) -> None:
         "--user-id", metavar="ID", help="what to call the user (default: as in the file, or free)"
     )
     fold_in.add_argument(
-        "--reg", type=float, default=DEFAULT_REG, metavar="L",
-        help="penalty on large numbers (default: %(default)s)",
+        "--reg", type=float, metavar="L",
+        help=f"penalty on large numbers (default: {DEFAULT_REG:g}; variational Bayes has its own)",
     )  # fmt: skip
     _add_number(fold_in, "items to recommend")
     _add_titles(fold_in)
@@ -189,27 +189,43 @@ def _add_recipe(parser: argparse.ArgumentParser) -> None:
     """What the model is and how it is trained; None stands for the default of the recipe."""
     group = parser.add_argument_group("the model and its training (default: the notebooks' recipe)")
 
-    def add(option: str, help_: str, **kind: Any) -> None:
-        default = DEFAULTS[option.removeprefix("--").replace("-", "_")]
+    def add(name: str, help_: str, **kind: Any) -> None:
+        """An option, with what its default is for each solver that knows it."""
+        known = {solver: recipe[name] for solver, recipe in RECIPES.items() if name in recipe}
+        shown = {solver: _shown(default) for solver, default in known.items()}
+        if len(set(shown.values())) == 1:
+            default = next(iter(shown.values()))
+        else:
+            default = ", ".join(f"{it} with {solver}" for solver, it in shown.items())
+        if DEFAULT_SOLVER not in known:
+            help_ += f", with {with_argument(name)}"
+        option = f"--{name.replace('_', '-')}"
         group.add_argument(option, help=f"{help_} (default: {default})", **kind)
 
-    add("--factors", "numbers in an embedding", type=whole_number(1), metavar="K")
-    add("--epochs", "times to go through the ratings", type=whole_number(1), metavar="N")
-    add("--learning-rate", "size of the steps, at its highest", type=float, metavar="ETA")
-    add("--batch-size", "ratings a step", type=whole_number(1), metavar="N")
-    add("--loss", "what a step descends, mean or half the sum", choices=LOSSES)
-    add("--optimizer", "rule by which a gradient moves the numbers", choices=tuple(OPTIMIZERS))
-    add("--weight-decay", "pull towards 0, with adamw", type=float, metavar="D")
-    add("--schedule", "how the learning rate changes", choices=tuple(SCHEDULES))
-    add("--reg", "L2 penalty in the loss", type=float, metavar="L")
     group.add_argument(
-        "--bias", action=argparse.BooleanOptionalAction,
-        help="a bias for each user and item (default: yes)",
+        "--solver", choices=tuple(RECIPES),
+        help="gradient descent, alternating least squares or variational Bayes (default: "
+        f"{DEFAULT_SOLVER})",
     )  # fmt: skip
-    group.add_argument(
-        "--global-mean", action=argparse.BooleanOptionalAction,
-        help="start predictions from the mean of the ratings (default: no)",
+    add("factors", "numbers in an embedding", type=whole_number(1), metavar="K")
+    add("epochs", "times to go through the ratings", type=whole_number(1), metavar="N")
+    add("learning_rate", "size of the steps, at its highest", type=float, metavar="ETA")
+    add("batch_size", "ratings a step", type=whole_number(1), metavar="N")
+    add("loss", "what a step descends, mean or half the sum", choices=LOSSES)
+    add("optimizer", "rule by which a gradient moves the numbers", choices=tuple(OPTIMIZERS))
+    add("weight_decay", "pull towards 0, with adamw", type=float, metavar="D")
+    add("schedule", "how the learning rate changes", choices=tuple(SCHEDULES))
+    add("iterations", "most sweeps through users and items", type=whole_number(1), metavar="N")
+    add("reg", "L2 penalty in the loss", type=float, metavar="L")
+    add(
+        "weighted", "--reg once for each rating, as Spark has it", action="store_true", default=None
+    )
+    add("bias", "a bias for each user and item", action=argparse.BooleanOptionalAction)
+    add(
+        "global_mean", "start predictions from the mean of the ratings",
+        action=argparse.BooleanOptionalAction,
     )  # fmt: skip
+    add("jobs", "threads, -1 for one a core", type=int, metavar="N")
     ends = group.add_mutually_exclusive_group()
     ends.add_argument(
         "--range", nargs=2, type=float, metavar=("LOW", "HIGH"),
@@ -217,6 +233,10 @@ def _add_recipe(parser: argparse.ArgumentParser) -> None:
         f"{MARGIN} more on each side)",
     )  # fmt: skip
     ends.add_argument("--no-range", dest="range", action="store_const", const=(), help="no sigmoid")
+
+
+def _shown(default: Any) -> str:
+    return {True: "yes", False: "no"}[default] if isinstance(default, bool) else str(default)
 
 
 def _add_model(parser: argparse.ArgumentParser) -> None:

@@ -15,6 +15,8 @@ from shallow_cf.commands.recipe import (
     is_interrupted,
     make_model,
     model_words,
+    most_steps,
+    step_name,
 )
 from shallow_cf.commands.shared import (
     Args,
@@ -137,7 +139,7 @@ def _judge_split(args: Args, ratings: Ratings) -> Outcome:
     model = make_model(args, ratings)
     if test.rating.max() < args.relevant:  # before the training rather than after it
         raise ValueError(f"--relevant: no test rating has {args.relevant:g} stars or more")
-    with progress("training", "epochs", model.solver_options.n_epochs) as step:
+    with progress("training", f"{step_name(model)}s", most_steps(model)) as step:
         _fit(model, train, step)
     with progress("judging") as step:
         settings: dict[str, Any] = {"k": args.at, "relevant": args.relevant, "callback": step}
@@ -184,7 +186,7 @@ class _Watched:
 
 def _judge_folds(args: Args, ratings: Ratings) -> Outcome:
     model = make_model(args, ratings)
-    with progress("training", "epochs", args.folds * model.solver_options.n_epochs) as step:
+    with progress("training", f"{step_name(model)}s", args.folds * most_steps(model)) as step:
         models: dict[str, Any] = {
             **{name: kind() for name, kind in BASELINES.items()},
             "this model": _Watched(model, step),

@@ -1,4 +1,4 @@
-"""The model that `train` and `evaluate` fit: the recipe of the notebooks, and what changes it."""
+"""The model that `train` and `evaluate` fit: a recipe for each solver, and what changes it."""
 
 from __future__ import annotations
 
@@ -9,51 +9,119 @@ from typing import Any
 from shallow_cf.commands.shared import Args
 from shallow_cf.estimator import MatrixFactorization
 from shallow_cf.ratings import Ratings
+from shallow_cf.solvers.als import ALSOptions
 from shallow_cf.solvers.descent import DivergenceError, SGDOptions
 from shallow_cf.solvers.optimizers import OPTIMIZERS, AdamW
+from shallow_cf.solvers.vb import VBOptions
 
-#: The arguments of a recipe and what they are where none are given: fast.ai's.
-DEFAULTS: dict[str, Any] = {
-    "factors": 50,
-    "epochs": 5,
-    "learning_rate": 5e-3,
-    "batch_size": 64,
-    "loss": "mse",
-    "optimizer": "adamw",
-    "weight_decay": 0.1,
-    "schedule": "onecycle",
-    "reg": 0.0,
-    "bias": True,
-    "global_mean": False,
-    "range": None,
+#: The arguments of each solver's recipe and what they are where none are given; the first is
+#: fast.ai's, and the default.
+RECIPES: dict[str, dict[str, Any]] = {
+    "sgd": {
+        "factors": 50,
+        "epochs": 5,
+        "learning_rate": 5e-3,
+        "batch_size": 64,
+        "loss": "mse",
+        "optimizer": "adamw",
+        "weight_decay": 0.1,
+        "schedule": "onecycle",
+        "reg": 0.0,
+        "bias": True,
+        "global_mean": False,
+        "range": None,
+    },
+    "als": {
+        "factors": 10,
+        "iterations": ALSOptions.n_iterations,
+        "reg": ALSOptions.reg,
+        "weighted": False,
+        "bias": True,
+        "global_mean": True,
+        "jobs": 1,
+    },
+    "vb": {
+        "factors": 20,
+        "iterations": VBOptions.n_iterations,
+        "bias": True,
+        "global_mean": True,
+        "jobs": 1,
+    },
 }
+#: All of them, each once.
+ARGUMENTS = list(dict.fromkeys(name for recipe in RECIPES.values() for name in recipe))
+DEFAULT_SOLVER = next(iter(RECIPES))
+#: What the methods are called, but for the default one, which goes without saying.
+_IN_WORDS = {"als": "alternating least squares", "vb": "variational Bayes"}
 #: How far beyond the ratings predictions may go, stars: a sigmoid never reaches its ends.
 MARGIN = 0.5
 
 
 def given(args: Args) -> list[str]:
     """The arguments of the recipe that the command line has, as it has them."""
-    names = [name for name in DEFAULTS if getattr(args, name) is not None]
-    return [f"--{name.replace('_', '-')}" for name in names]
+    names = [name for name in ("solver", *ARGUMENTS) if getattr(args, name) is not None]
+    return [_option(name) for name in names]
+
+
+def _option(name: str) -> str:
+    return f"--{name.replace('_', '-')}"
+
+
+def solver_of(args: Args) -> str:
+    """The solver that is asked for."""
+    return args.solver or DEFAULT_SOLVER
+
+
+def check_for_sgd(args: Args, *names: str) -> None:
+    """Refuse arguments that only gradient descent knows."""
+    for name in names:
+        if solver_of(args) != "sgd" and getattr(args, name):
+            raise ValueError(f"{_option(name)} goes with --solver sgd only")
 
 
 def settings(args: Args) -> dict[str, Any]:
-    """The whole recipe: what is given, and the defaults."""
+    """The whole recipe of the solver asked for: what is given, and the defaults.
+
+    Raises
+    ------
+    ValueError
+        If an argument is given that the solver does not know.
+    """
+    recipe = RECIPES[solver_of(args)]
+    for name in ARGUMENTS:
+        if getattr(args, name) is not None and name not in recipe:
+            raise ValueError(f"{_option(name)} goes with --solver {with_argument(name)} only")
     return {
         name: default if getattr(args, name) is None else getattr(args, name)
-        for name, default in DEFAULTS.items()
+        for name, default in recipe.items()
     }
 
 
+def with_argument(name: str) -> str:
+    """The solvers whose recipe has an argument: 'als and vb'."""
+    return " and ".join(solver for solver, recipe in RECIPES.items() if name in recipe)
+
+
 def make_model(args: Args, ratings: Ratings, patience: int | None = None) -> MatrixFactorization:
-    """The model of the recipe, not fitted yet, with a range that suits the ratings.
+    """The model of the recipe, not fitted yet.
 
     Raises
     ------
     ValueError
         If a setting is out of its range, or goes with another one.
     """
-    recipe = settings(args)
+    recipe, solver = settings(args), solver_of(args)
+    make = {"sgd": _by_descent, "als": _by_least_squares, "vb": _by_bayes}[solver]
+    how = make(args, recipe, ratings)
+    if patience is not None:
+        how["solver_options__patience"] = patience
+    shape = {name: recipe[name] for name in ("bias", "global_mean")}
+    model = MatrixFactorization(recipe["factors"], solver=solver, random_state=args.seed, **shape)
+    return model.set_params(**how)
+
+
+def _by_descent(args: Args, recipe: dict[str, Any], ratings: Ratings) -> dict[str, Any]:
+    """With a range that suits the ratings."""
     optimizer = OPTIMIZERS[recipe["optimizer"]]()
     if isinstance(optimizer, AdamW):
         optimizer = AdamW(weight_decay=recipe["weight_decay"])
@@ -67,18 +135,30 @@ def make_model(args: Args, ratings: Ratings, patience: int | None = None) -> Mat
         loss=recipe["loss"],
         optimizer=optimizer,
         schedule=recipe["schedule"],
-        patience=patience,
     )
-    return MatrixFactorization(
-        recipe["factors"],
-        bias=recipe["bias"],
-        global_mean=recipe["global_mean"],
-        rating_range=_range(recipe["range"], ratings),
-        solver_options=options,
-        init="normal",
-        init_scale=0.01,
-        random_state=args.seed,
+    return {
+        "solver_options": options,
+        "rating_range": _range(recipe["range"], ratings),
+        "init": "normal",
+        "init_scale": 0.01,
+    }
+
+
+def _by_least_squares(args: Args, recipe: dict[str, Any], ratings: Ratings) -> dict[str, Any]:
+    options = ALSOptions(
+        n_iterations=recipe["iterations"], reg=recipe["reg"], weighted=recipe["weighted"]
     )
+    if options.weighted and args.reg is None:
+        raise ValueError("--weighted needs a --reg of its own, such as 0.1")
+    return {
+        "solver_options": options, "init": "normal", "init_scale": 0.1, "n_jobs": recipe["jobs"]
+    }  # fmt: skip
+
+
+def _by_bayes(args: Args, recipe: dict[str, Any], ratings: Ratings) -> dict[str, Any]:
+    return {
+        "solver_options": VBOptions(n_iterations=recipe["iterations"]), "n_jobs": recipe["jobs"]
+    }  # fmt: skip
 
 
 def _range(wanted: Any, ratings: Ratings) -> tuple[float, float] | None:
@@ -97,14 +177,26 @@ def _range(wanted: Any, ratings: Ratings) -> tuple[float, float] | None:
     return low, high
 
 
+def step_name(model: MatrixFactorization) -> str:
+    """What the steps of a training are called."""
+    return "sweep" if model.solver in _IN_WORDS else "epoch"
+
+
+def most_steps(model: MatrixFactorization) -> int:
+    """How many of them there will be, if nothing ends the training before."""
+    options = model.solver_options
+    return int(options.n_iterations if model.solver in _IN_WORDS else options.n_epochs)
+
+
 def model_words(model: MatrixFactorization) -> str:
     """What a model is made of, for people."""
     low, high = model.rating_range or (None, None)
+    limits = "no range" if low is None else f"predictions from {low:g} to {high:g} stars"
     parts = [
         f"{model.n_factors} factors",
         "biases" if model.bias else "no biases",
         *(["the global mean"] if model.global_mean else []),
-        "no range" if low is None else f"predictions from {low:g} to {high:g} stars",
+        _IN_WORDS.get(model.solver, limits),
     ]
     return ", ".join(parts)
 

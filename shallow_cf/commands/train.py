@@ -8,7 +8,15 @@ from typing import Any
 import pandas as pd
 
 from shallow_cf.commands.models import save
-from shallow_cf.commands.recipe import divergence_in_words, is_interrupted, make_model, model_words
+from shallow_cf.commands.recipe import (
+    check_for_sgd,
+    divergence_in_words,
+    is_interrupted,
+    make_model,
+    model_words,
+    most_steps,
+    step_name,
+)
 from shallow_cf.commands.shared import (
     DONE,
     INTERRUPTED,
@@ -33,9 +41,12 @@ from shallow_cf.ratings import Ratings
 def run_train(args: Args) -> Outcome:
     """A model of real data by gradient descent, as the lessons' notebooks train it.
 
-    Ctrl-C keeps the last full epoch: the model is written and the exit status is 130. The
-    ratings kept aside are stored with the model, so that they are not recommended.
+    Or, with --solver, by alternating least squares (als) or variational Bayes (vb), which need
+    no learning rate. Ctrl-C keeps the last full epoch, or sweep: the model is written and the
+    exit status is 130. The ratings kept aside are stored with the model, so that they are not
+    recommended.
     """
+    check_for_sgd(args, "patience", "checkpoint", "resume")
     check_output(Path(args.output), args.force, ".npz", source=args.ratings)
     _check_checkpoint(args)
     if args.patience is not None and not args.valid:
@@ -43,7 +54,8 @@ def run_train(args: Args) -> Outcome:
     ratings = read(args).top(args.users, args.items)
     fitted_on, aside = split(ratings, args.valid, args.seed) if args.valid else (ratings, None)
     model = make_model(args, ratings, args.patience)
-    with progress("training", "epochs", model.solver_options.n_epochs) as step:
+    unit = step_name(model)
+    with progress("training", f"{unit}s", most_steps(model)) as step:
         model = _trained(args, model, fitted_on, aside, step)
     cut_short = is_interrupted(model)
     if cut_short and model.result_.iterations == 0:
@@ -52,7 +64,8 @@ def run_train(args: Args) -> Outcome:
     save(model, args.output, force=args.force)
 
     errors = _compared(model, fitted_on, fitted_on if aside is None else aside)
-    history = model.history_[["epoch", "train_rmse", "valid_rmse", "learning_rate", "seconds"]]
+    history = model.history_
+    taken = int(next(iter(model.result_.trace[model.result_.row].values())))
     data = {
         **sizes(ratings),
         "kept_aside": 0 if aside is None else len(aside),
@@ -60,8 +73,9 @@ def run_train(args: Args) -> Outcome:
         "bias": model.bias,
         "global_mean": model.parameters_.global_mean,
         "rating_range": model.rating_range,
-        "epochs": model.result_.iterations,
-        "epoch_taken": int(model.result_.trace[model.result_.row]["epoch"]),
+        "solver": model.solver,
+        f"{unit}s": model.result_.iterations,
+        f"{unit}_taken": taken,
         "message": model.result_.message,
         "seconds": model.result_.seconds,
         "history": records(history),
@@ -74,9 +88,9 @@ def run_train(args: Args) -> Outcome:
     lines = [
         f"{args.ratings}: {size_words(ratings)}{kept}",
         "",
-        *_history_lines(history, aside is not None),
+        *_history_lines(history, unit, aside is not None),
         model.result_.message,
-        *([f"Took epoch {data['epoch_taken']}, the best."] if args.patience else []),
+        *([f"Took epoch {taken}, the best."] if args.patience else []),
         *_resume_hint(args, cut_short),
         "",
         f"Errors on the ratings {where}, stars:",
@@ -148,9 +162,10 @@ def _compared(
     return {name: {"rmse": rmse(it, judged), "mae": mae(it, judged)} for name, it in models.items()}
 
 
-def _history_lines(history: pd.DataFrame, with_valid: bool) -> list[str]:
-    shown = history[["epoch", "train_rmse", "valid_rmse", "seconds"]].set_axis(
-        ["epoch", "train RMSE", "valid RMSE", "seconds"], axis="columns"
+def _history_lines(history: pd.DataFrame, unit: str, with_valid: bool) -> list[str]:
+    """A row an epoch, or a sweep: the first column says which."""
+    shown = history[[history.columns[0], "train_rmse", "valid_rmse", "seconds"]].set_axis(
+        [unit, "train RMSE", "valid RMSE", "seconds"], axis="columns"
     )
     if not with_valid:
         shown = shown.drop(columns="valid RMSE")
