@@ -218,9 +218,9 @@ def solve(
     step = partial(half_step, reg=options.reg, weighted=options.weighted, bias=parameters.has_bias)
 
     def half(side: list[RowBlock], other: RealArray) -> Half:
-        found = list(map(partial(step, other=Rows.of(other)), side))
-        means = np.concatenate([each.means for each in found])
-        return Half(means, sum(each.squared_error for each in found))
+        parts = list(map(partial(step, other=Rows.of(other)), side))
+        means = np.concatenate([part.means for part in parts])
+        return Half(means, sum(part.squared_error for part in parts))
 
     def loss(state: State) -> float:
         penalty = sum(
@@ -232,15 +232,17 @@ def solve(
     def sweep(state: State) -> State:
         users = half(blocks[0], state.items)
         items = half(blocks[1], users.means)
-        found = State(users.means, items.means, items.squared_error)
-        _check_solved(loss(found), loss(state) + _ROUNDING * unit, options)
-        return found
+        swept = State(users.means, items.means, items.squared_error)
+        _check_solved(loss(swept), loss(state) + _ROUNDING * unit, options)
+        return swept
+
+    def found(state: State) -> Parameters:
+        return parameters_of(state.users, state.items, data, parameters)
 
     def measure(state: State) -> TraceRow:
-        found = parameters_of(state.users, state.items, data, parameters)
         return {
             "train_rmse": (state.squared_error / ratings.n_ratings) ** 0.5,
-            "valid_rmse": np.nan if valid is None else objective.rmse(valid, found),
+            "valid_rmse": np.nan if valid is None else objective.rmse(valid, found(state)),
             "loss": loss(state),
         }
 
@@ -248,7 +250,7 @@ def solve(
     start = State(users, items, 2 * objective.half_sse(ratings, parameters))
     state, trace, message = alternate(start, sweep, measure, "loss", options, callback)
     return SolverResult(
-        parameters=parameters_of(state.users, state.items, data, parameters),
+        parameters=found(state),
         trace=trace,
         code=None,
         message=message,
