@@ -96,8 +96,8 @@ class RowBlock:
         n_rows, n_columns = ratings.shape
         rated = np.bincount(ratings.indices, minlength=n_columns)
         m = int(np.count_nonzero(rated >= _DENSE_SHARE * n_rows))
-        count = np.asarray(np.diff(ratings.indptr), ratings.dtype)
-        square = np.asarray(ratings.power(2).sum(axis=1), ratings.dtype)
+        count = np.asarray(_counts(ratings), ratings.dtype)
+        square = np.asarray(with_data(ratings, ratings.data**2).sum(axis=1), ratings.dtype)
         rating = np.asarray(ratings.sum(axis=1), ratings.dtype)
         return cls(ratings[:, :m], ratings[:, m:], rating, square, count)
 
@@ -116,10 +116,12 @@ class RowBlock:
 
     def squared_error(self, x: RealArray, y: RealArray) -> float:
         """Sum of (r - x . y)^2, rows x and columns y as `multiplied` gives them."""
-        m, stars, columns = self.head.shape[1], self.head.data, self.head.indices
-        e_head = stars - (x @ y[:m].T)[_row_numbers(self.head), columns]
-        each = x[_row_numbers(self.tail)], y[m:][self.tail.indices]
-        e_tail = self.tail.data - np.einsum("nk,nk->n", *each)
+        (n, m), columns = self.head.shape, self.head.indices
+        in_head = (x @ y[:m].T).ravel()
+        place = np.repeat(m * np.arange(n), _counts(self.head)) + columns
+        e_head = self.head.data - in_head.take(place)
+        x_tail, y_tail = x.repeat(_counts(self.tail), axis=0), y[m:].take(self.tail.indices, axis=0)
+        e_tail = self.tail.data - np.einsum("nk,nk->n", x_tail, y_tail)
         return float(e_head @ e_head) + float(e_tail @ e_tail)
 
     def pieces(self, d: int) -> Iterator[slice]:
@@ -128,15 +130,19 @@ class RowBlock:
         return (slice(start, start + size) for start in range(0, len(self), size))
 
 
+def with_data(matrix: sparse.csr_array, data: RealArray) -> sparse.csr_array:
+    """The same cells with other numbers."""
+    return sparse.csr_array((data, matrix.indices, matrix.indptr), shape=matrix.shape)
+
+
 def _ones(matrix: sparse.csr_array) -> sparse.csr_array:
     """1 where there is a rating."""
-    ones = np.ones(matrix.nnz, matrix.dtype)
-    return sparse.csr_array((ones, matrix.indices, matrix.indptr), shape=matrix.shape)
+    return with_data(matrix, np.ones(matrix.nnz, matrix.dtype))
 
 
-def _row_numbers(matrix: sparse.csr_array) -> IntArray:
-    """In which row each rating is."""
-    return np.repeat(np.arange(matrix.shape[0]), np.diff(matrix.indptr))
+def _counts(matrix: sparse.csr_array) -> IntArray:
+    """How many ratings each row has."""
+    return np.diff(matrix.indptr)
 
 
 def multiplied(own: RealArray, other: RealArray, *, bias: bool) -> tuple[RealArray, RealArray]:
@@ -231,24 +237,20 @@ class Compressed(NamedTuple):
 
 
 def compressed(ratings: Ratings, mean: float, dtype: npt.DTypeLike) -> Compressed:
-    """Sort the ratings by users and by items, without a comparison: both sorts are linear."""
-    shape = ratings.n_users, ratings.n_items
-    user_order, row = _busiest_first(ratings.user_idx, shape[0])
-    item_order, column = _busiest_first(ratings.item_idx, shape[1])
+    """Sort the ratings by users and by items, in time that grows with their number only."""
+    n_users, n_items = ratings.n_users, ratings.n_items
+    n_by_user = np.bincount(ratings.user_idx, minlength=n_users)
+    n_by_item = np.bincount(ratings.item_idx, minlength=n_items)
+    user_order, item_order = (np.argsort(-n, kind="stable") for n in (n_by_user, n_by_item))
+    column = np.empty(n_items, np.int32)
+    column[item_order] = np.arange(n_items)
     stars = (ratings.rating - mean).astype(dtype)
-    triplets = sparse.coo_array((stars, (row, column)), shape=shape)
-    triplets.has_canonical_format = True  # no pair is there twice: `Ratings` has seen to that
-    by_item = triplets.tocsc()
-    by_user = by_item.tocsr()
+    ends = np.append(0, np.cumsum(n_by_user))  # `Ratings` are sorted by users
+    if len(stars) < 2**31:
+        ends = ends.astype(np.int32)  # as the indices are, or SciPy makes them wider
+    parts = stars, column[ratings.item_idx], ends
+    by_user = sparse.csr_array(parts, shape=(n_users, n_items))[user_order]
     return Compressed(by_user, by_user.tocsc().T, user_order, item_order)
-
-
-def _busiest_first(idx: IntArray, n: int) -> tuple[IntArray, npt.NDArray[np.int32]]:
-    """Which of n is in each row, and in which row each rating comes."""
-    order = np.argsort(-np.bincount(idx, minlength=n), kind="stable")
-    rank = np.empty(n, np.int32)
-    rank[order] = np.arange(n)
-    return order, rank[idx]
 
 
 def row_blocks(matrix: sparse.csr_array) -> list[RowBlock]:

@@ -15,20 +15,17 @@ from shallow_cf.parameters import RealArray
 _ROUNDS = 2
 
 
-def leading_vectors(
-    matrix: sparse.csr_array, transposed: sparse.csr_array, n: int, rng: np.random.Generator
-) -> RealArray:
+def leading_vectors(matrix: sparse.csr_array, n: int, rng: np.random.Generator) -> RealArray:
     """About the `n` leading right singular vectors of a matrix, (n_columns, n), orthonormal.
 
     Parameters
     ----------
-    matrix, transposed : csr_array
-        The matrix and its transpose, both by rows.
+    matrix : (n_rows, n_columns) csr_array
     n : int
         How many, at most as many as there are rows and columns.
     rng : Generator
     """
     vectors = rng.normal(size=(matrix.shape[1], n)).astype(matrix.dtype)
     for _ in range(_ROUNDS):
-        vectors = np.linalg.qr(transposed @ (matrix @ vectors))[0]
+        vectors = np.linalg.qr(matrix.T @ (matrix @ vectors))[0]
     return np.asarray(vectors)

@@ -8,7 +8,7 @@ import numpy as np
 from scipy import sparse
 
 from shallow_cf.parameters import IntArray, RealArray
-from shallow_cf.solvers.normal_equations import Compressed
+from shallow_cf.solvers.normal_equations import Compressed, with_data
 from shallow_cf.solvers.subspace import leading_vectors
 
 #: Size of the factors at the start, and by how many ratings of 0 biases shrink (both measured).
@@ -35,10 +35,10 @@ class Patterns(NamedTuple):
 def patterns(data: Compressed, n: int, rng: np.random.Generator) -> tuple[Patterns, Patterns]:
     """Those of the users' rows and of the items' rows."""
     by_user, by_item = (
-        _with_data(side, np.ones_like(side.data)) for side in (data.by_user, data.by_item)
+        with_data(side, np.ones_like(side.data)) for side in (data.by_user, data.by_item)
     )
     n = min(n, min(by_user.shape) // _ROWS_A_PATTERN)
-    rated = leading_vectors(by_user, by_item, n, rng)
+    rated = leading_vectors(by_user, n, rng)
     raters = np.linalg.qr(by_user @ rated)[0]
     return _patterns(by_user, rated), _patterns(by_item, raters)
 
@@ -88,18 +88,17 @@ def start(
         bu[:], bi[:] = 0.0, 0.0
     scales = [1 / np.sqrt(np.diff(side.indptr) + 1).astype(side.dtype) for side in data[:2]]
     left = _residuals(by_user, mean + bu, bi, *scales)
-    left_turned = _residuals(by_item, mean + bi, bu, *scales[::-1])
     n = min(k - first, *by_user.shape)
     size = by_user.dtype.type(_SCALE * len(items) ** 0.5)
     items[:, first:k] = _SCALE * rng.normal(size=(len(items), k - first))
-    items[:, first : first + n] = size * leading_vectors(left, left_turned, n, rng)
+    items[:, first : first + n] = size * leading_vectors(left, n, rng)
     return users, items
 
 
 def _shrunk_means(ratings: sparse.csr_array, other_bias: RealArray, mean: float) -> RealArray:
     """Each row's mean of what the mean and the other side's biases leave, and a few zeros."""
     count = np.diff(ratings.indptr).astype(ratings.dtype)
-    explained = _with_data(ratings, other_bias[ratings.indices])
+    explained = with_data(ratings, other_bias[ratings.indices])
     total = ratings.sum(axis=1) - explained.sum(axis=1) - count * ratings.dtype.type(mean)
     return np.asarray(total / (count + _SHRINKAGE), ratings.dtype)
 
@@ -113,9 +112,4 @@ def _residuals(
 ) -> sparse.csr_array:
     count = np.diff(ratings.indptr)
     e = ratings.data - np.repeat(bias, count) - other_bias[ratings.indices]
-    return _with_data(ratings, e * np.repeat(scale, count) * other_scale[ratings.indices])
-
-
-def _with_data(matrix: sparse.csr_array, data: RealArray) -> sparse.csr_array:
-    """The same cells with other numbers."""
-    return sparse.csr_array((data, matrix.indices, matrix.indptr), shape=matrix.shape)
+    return with_data(ratings, e * np.repeat(scale, count) * other_scale[ratings.indices])
