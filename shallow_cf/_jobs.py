@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
 from shallow_cf._checks import check_int
@@ -36,11 +36,27 @@ def mapping(n_jobs: int) -> Iterator[Map]:
     inner loops.
     """
     threads = check_jobs(n_jobs)
-    if threads == 1:
-        yield map
-        return
-    with ThreadPoolExecutor(threads) as pool:
-        yield pool.map
+    with _one_thread_each():
+        if threads == 1:
+            yield map
+            return
+        with ThreadPoolExecutor(threads) as pool:
+            yield pool.map
+
+
+def _one_thread_each() -> AbstractContextManager[Any]:
+    """Keep the linear algebra below NumPy from starting threads beside ours.
+
+    Its products here are small, so that its threads cost more than they bring. Only
+    threadpoolctl can tell it so while it runs; without that package the environment variable
+    OPENBLAS_NUM_THREADS (or MKL_NUM_THREADS), set to 1 before Python starts, does the same.
+    """
+    try:
+        from threadpoolctl import threadpool_limits
+    except ImportError:
+        return nullcontext()
+    limits: AbstractContextManager[Any] = threadpool_limits(1, user_api="blas")
+    return limits
 
 
 def checked(map: Map) -> Map:

@@ -160,6 +160,7 @@ OUTSIDE = {
     "matplotlib": ["plots"],
     "argparse": ["arguments.*", "cli"],
     "tqdm": ["commands.shared"],
+    "threadpoolctl": ["_jobs"],
     "distributed": ["dask"],
     "pyspark": ["spark"],
     "pyarrow": ["spark"],

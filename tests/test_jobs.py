@@ -8,11 +8,13 @@ import multiprocessing
 import os
 import pickle
 import signal
+import sys
 import threading
 from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor
 
 import numpy as np
 import pytest
+import threadpoolctl
 from sweeps import N_BLOCKS, SOLVERS, assert_same_bits, model, ratings_in_blocks
 
 import shallow_cf as scf
@@ -247,3 +249,23 @@ def promises(function, blocks):
 def test_maps_that_are_none(solver, how, error, message, ratings):
     with pytest.raises(error, match=message):
         model(solver).fit(ratings, map=how)
+
+
+@pytest.mark.parametrize("n_jobs", [1, 2])
+def test_linear_algebra_starts_no_threads_of_its_own(n_jobs):
+    def threads_of_blas(_):
+        infos = threadpoolctl.threadpool_info()
+        return [info["num_threads"] for info in infos if info["user_api"] == "blas"]
+
+    before = threads_of_blas(None)
+    with mapping(n_jobs) as threads:
+        for inside in threads(threads_of_blas, range(3)):
+            assert inside == [1] * len(before)
+            assert inside
+    assert threads_of_blas(None) == before
+
+
+def test_threadpoolctl_is_not_needed(monkeypatch):
+    monkeypatch.setitem(sys.modules, "threadpoolctl", None)
+    with mapping(2) as threads:
+        assert list(threads(abs, [-1, 2])) == [1, 2]
