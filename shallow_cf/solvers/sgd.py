@@ -17,7 +17,8 @@ how the learning rate changes: by default it falls linearly over the epochs.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 
@@ -40,6 +41,7 @@ class Factorization:
     form: Parameters
     valid: Ratings | None = None
     run: Mapper = map
+    _last: dict[str, Any] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     @property
     def n_ratings(self) -> int:
@@ -55,12 +57,12 @@ class Factorization:
 
     def limit_rows(self, g: FloatArray, batch: IntArray, limit: int) -> None:
         """Shrink in place what rows with more than `limit` ratings in a batch get. (16c)."""
-        rows = self.form.view(g)
+        rows, (u, i, _) = self.form.view(g), self._triplets(batch)
         for idx, factors, bias in (
-            (self.ratings.user_idx, rows.user_factors, rows.user_bias),
-            (self.ratings.item_idx, rows.item_factors, rows.item_bias),
+            (u, rows.user_factors, rows.user_bias),
+            (i, rows.item_factors, rows.item_bias),
         ):
-            count = np.bincount(idx.take(batch), minlength=len(factors))
+            count = np.bincount(idx, minlength=len(factors))
             busy = np.flatnonzero(count > limit)
             share = (limit / count[busy]).astype(g.dtype)  # (16c)
             factors[busy] *= share[:, None]
@@ -73,8 +75,13 @@ class Factorization:
         return float(e @ e) / len(e)  # (3c)
 
     def _triplets(self, batch: IntArray) -> tuple[IntArray, IntArray, FloatArray]:
-        data = self.ratings
-        return data.user_idx.take(batch), data.item_idx.take(batch), data.rating.take(batch)
+        """The ratings of a batch, looked up once for `gradient` and `limit_rows`."""
+        if self._last.get("batch") is not batch:
+            data = self.ratings
+            columns = data.user_idx.take(batch), data.item_idx.take(batch), data.rating.take(batch)
+            self._last.update(batch=batch, triplets=columns)
+        found: tuple[IntArray, IntArray, FloatArray] = self._last["triplets"]
+        return found
 
     def rmse(self, theta: FloatArray) -> float:
         """RMSE over the training ratings, stars."""
