@@ -13,9 +13,10 @@ many bytes over the bandwidth of a plain copy (`np.copyto` between two arrays of
 read plus bytes written over the time), measured before and after every epoch. All times are
 seconds of one thread's work (`time.process_time`), which on a machine with nothing else to do
 are the wall clock's, so that waiting for a processor counts on neither side; medians, and the
-ratio is the median of the ratios. With more threads, of which the copy has as many, all times
-are the wall clock's. Last comes the same epoch with all rows of a batch gathered at
-once and their changes added by `np.add.at`.
+ratio is the median of the ratios. "Best" is the shortest epoch over the lowest bound. With more
+threads all times are the wall clock's, and there are two bounds: a copy by as many threads, and
+a copy by one. Last comes the same epoch with all rows of a batch gathered at once and their
+changes added by `np.add.at`.
 """
 
 import os
@@ -75,17 +76,18 @@ class Bandwidth:
 
 
 def epochs(ratings, start, options, bandwidth, n_runs):
-    """Seconds of each epoch but the first, and the bandwidth beside each."""
+    """Seconds of each epoch but the first, and the bandwidths beside each: all threads', one's."""
+    alone = Bandwidth(1, map, bandwidth.clock)
     beside, begins, ends = [], [], []
 
     def note(row):
         ends.append(bandwidth.clock())
-        beside.append(bandwidth.measure())
+        beside.append((bandwidth.measure(), alone.measure()))
         begins.append(bandwidth.clock())
 
     sgd.solve(ratings, start, options(n_runs + 1), note, random_state=0, run=bandwidth.run)
-    around = [(one + two) / 2 for one, two in pairwise(beside)]
-    return np.subtract(ends[1:], begins[:-1]), np.array(around)
+    around = [np.add(one, two) / 2 for one, two in pairwise(beside)]
+    return np.subtract(ends[1:], begins[:-1]), *np.transpose(around)
 
 
 def add_at(ratings, start, n_runs, batch_size=65536):
@@ -130,8 +132,9 @@ def main():
     )
     start = scf.Parameters(*start.blocks(), global_mean=float(ratings.rating.mean()))
     print(f"{ratings}, {args.factors} factors, median of {args.runs} epochs:\n")
-    print("| precision | batch | epoch, s | bound, s | ratio | measuring the RMSE, s |")
-    print("|---|---:|---:|---:|---:|---:|")
+    print("| precision | batch | epoch, s | bound, s | ratio | best | "
+          "ratio to one thread's bound | measuring the RMSE, s |")  # fmt: skip
+    print("|---|---:|---:|---:|---:|---:|---:|---:|")
     for dtype in ("float64", "float32"):
         moved = 4 * args.ratings * args.factors * np.dtype(dtype).itemsize
         for batch_size in BATCH_SIZES:
@@ -139,11 +142,13 @@ def main():
             def options(n_epochs, batch_size=batch_size, dtype=dtype):
                 return scf.SGDOptions(n_epochs, 0.02, batch_size, row_limit=50, dtype=dtype)
 
-            seconds, speed = epochs(ratings, start, options, bandwidth, args.runs)
-            bound = moved / speed
+            seconds, speed, speed_alone = epochs(ratings, start, options, bandwidth, args.runs)
+            bound, bound_alone = moved / speed, moved / speed_alone
             measuring = rmse_seconds(ratings, start, dtype, bandwidth, args.runs)
             print(f"| {dtype} | {batch_size} | {np.median(seconds):.3f} | {np.median(bound):.3f} | "
-                  f"{np.median(seconds / bound):.2f} | {measuring:.3f} |", flush=True)  # fmt: skip
+                  f"{np.median(seconds / bound):.2f} | {seconds.min() / bound.min():.2f} | "
+                  f"{np.median(seconds / bound_alone):.2f} | {measuring:.3f} |",
+                  flush=True)  # fmt: skip
     print(f"\nBy np.add.at, float64, batches of 65536, no biases: "
           f"{add_at(ratings, start, max(1, args.runs // 2)):.3f} s")  # fmt: skip
 
