@@ -152,7 +152,7 @@ def posterior_numbers(
     row = (rating - parameters.offset, item_idx, [0, len(item_idx)])
     block = vb.Block(
         RowBlock.of(sparse.csr_array(row, shape=(1, n_items))),
-        pattern_features(prior.vectors, item_idx)[None],
+        pattern_features(prior.vectors, prior.span, item_idx)[None],
     )
     found, _ = vb.half_step(
         block,

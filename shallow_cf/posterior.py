@@ -25,6 +25,7 @@ class RowPrior(NamedTuple):
     """What a row of one side is taken for before its ratings are known: N(W' f, Lambda^-1)."""
 
     vectors: RealArray  # by which f is found from which columns were rated, (n_columns, f)
+    span: RealArray  # lowest and highest f of the rows that W was learned from, (2, f)
     weights: FloatArray  # W, (f + 1, d)
     precision: FloatArray  # Lambda, (d, d)
 
@@ -67,7 +68,7 @@ class Posterior:
         ):
             f = prior.vectors.shape[1]
             shapes = [covariance.shape, *(part.shape for part in prior)]
-            if shapes != [(n, d * (d + 1) // 2), (columns, f), (f + 1, d), (d, d)]:
+            if shapes != [(n, d * (d + 1) // 2), (columns, f), (2, f), (f + 1, d), (d, d)]:
                 raise ValueError("posterior and parameters do not fit together")
             if not all(np.isfinite(part).all() for part in (covariance, *prior)):
                 raise ValueError("the posterior must be finite")

@@ -26,7 +26,8 @@ def random_posterior(n_users, n_items, n_factors, *, bias, seed=0):
         return root @ np.swapaxes(root, -1, -2) / d + 0.1 * np.eye(d)
 
     def prior(n):
-        return RowPrior(rng.normal(size=(n, 2)), rng.normal(size=(3, d)), definite())
+        span = np.array([[-1.0, -1.0], [1.0, 1.0]])
+        return RowPrior(rng.normal(size=(n, 2)), span, rng.normal(size=(3, d)), definite())
 
     covariances = [definite(n)[:, *np.triu_indices(d)] for n in (n_users, n_items)]
     return parameters, Posterior(*covariances, prior(n_items), prior(n_users), noise_std=0.3)
@@ -77,7 +78,7 @@ class TestStd:
 
     def test_by_hand(self):
         # p ~ N(2, 1), q ~ N(3, 4): Var pq = 9 * 1 + 4 * 4 + 1 * 4 = 29, and noise of 7 more: 36.
-        prior = RowPrior(np.zeros((1, 0)), np.zeros((1, 1)), np.eye(1))
+        prior = RowPrior(np.zeros((1, 0)), np.zeros((2, 0)), np.zeros((1, 1)), np.eye(1))
         one = np.array([0])
         posterior = Posterior(np.array([[1.0]]), np.array([[4.0]]), prior, prior, 7**0.5)
         found = posterior.std(scf.Parameters([[2.0]], [[3.0]]), one, one)
@@ -129,6 +130,7 @@ class TestCheck:
             (damaged("item_covariance", lambda S: S[:, 1:]), "do not fit together"),
             (damaged("item_covariance", lambda S: S.ravel()), "do not fit together"),
             (damaged("user_prior", lambda p: p._replace(vectors=p.vectors[1:])), "fit together"),
+            (damaged("user_prior", lambda p: p._replace(span=p.span[1:])), "fit together"),
             (damaged("user_prior", lambda p: p._replace(weights=p.weights[1:])), "fit together"),
             (damaged("item_prior", lambda p: p._replace(precision=np.eye(2))), "fit together"),
             (damaged("user_covariance", lambda S: S * np.nan), "must be finite"),
@@ -236,6 +238,7 @@ class TestFiles:
         [
             lambda arrays: arrays.pop("posterior.user_covariance"),
             lambda arrays: arrays.pop("posterior.item_weights"),
+            lambda arrays: arrays.pop("posterior.user_span"),
             lambda arrays: arrays.update({"posterior.noise_std": np.array(-1.0)}),
             lambda arrays: arrays.update({"posterior.noise_std": np.ones(2)}),
             lambda arrays: arrays.update({"posterior.user_covariance": np.array(["x"])}),
@@ -278,7 +281,9 @@ class TestFoldIn:
         folded = model.fold_in_user(given)
         prior, items = model.posterior_.user_prior, rows(model.parameters_, model.posterior_, 1)
         items = [reference.Gaussian(m.tolist(), S.tolist()) for m, S in items]
-        features = [1.0, *(sum(prior.vectors[i] for i in given) / 3**0.5)]
+        features = [1.0]
+        for values, low, high in zip(prior.vectors.T, *prior.span, strict=True):
+            features.append(min(max(sum(values[i] for i in given) / 3**0.5, low), high))
         expected = reference.row_given_others(
             [(items[i], r - model.parameters_.offset) for i, r in given.items()],
             reference.Prior(prior.weights.tolist(), prior.precision.tolist()),
@@ -295,8 +300,23 @@ class TestFoldIn:
         folded = (model.fold_in_user, model.fold_in_item)[side]({})
         prior = (model.posterior_.user_prior, model.posterior_.item_prior)[side]
         mean, covariance = numbers(folded, side)
-        np.testing.assert_allclose(mean, prior.weights[0], rtol=1e-9, atol=1e-12)
+        # Of a row that rated nothing all features are 0, or as near as rows with ratings come.
+        features = np.append(1.0, np.clip(0.0, *prior.span))
+        np.testing.assert_allclose(mean, features @ prior.weights, rtol=1e-9, atol=1e-12)
         np.testing.assert_allclose(covariance, np.linalg.inv(prior.precision), rtol=1e-7)
+
+    @pytest.mark.parametrize("side", ["user", "item"])
+    def test_few_ratings_where_everybody_gave_many(self, crosstab, side):
+        """The features of a row with a rating or none lie far from all that the means of the
+        prior were learned from: carried on as straight lines these are off by several stars."""
+        model = scf.MatrixFactorization(3, bias=True, global_mean=True, solver="vb", random_state=0)
+        model.fit(crosstab)
+        fold_in = getattr(model, f"fold_in_{side}")
+        ids = {"user": crosstab.item_ids, "item": crosstab.user_ids}[side]
+        for given in ({}, {ids[3]: 4.0}):
+            folded = fold_in(given, 999_999)
+            pairs = (999_999, ids) if side == "user" else (ids, 999_999)
+            assert folded.predict(*pairs).mean() == pytest.approx(crosstab.mean_rating, abs=0.5)
 
     def test_std_shrinks_with_every_rating(self, model):
         stars = model.predict(7, ITEMS)

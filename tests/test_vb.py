@@ -383,7 +383,7 @@ class TestTraining:
         model = fitted(ratings, 1)
         prior = model.posterior_.user_prior
         means = [
-            pattern_features(prior.vectors, np.arange(genre, 40, 2)) @ prior.weights
+            pattern_features(prior.vectors, prior.span, np.arange(genre, 40, 2)) @ prior.weights
             for genre in (0, 1)
         ]
         q = model.item_factors_[:, 0]
@@ -464,7 +464,9 @@ class TestTraining:
             (model.user_factors_, model.posterior_.user_covariance, model.posterior_.user_prior),
             (model.item_factors_, model.posterior_.item_covariance, model.posterior_.item_prior),
         ):
-            assert numbers[-1] == pytest.approx(prior.weights[0, :2], rel=1e-2, abs=1e-3)
+            features = np.append(1.0, np.clip(0.0, *prior.span))  # as near 0 as others come
+            expected = features @ prior.weights[:, :2]
+            assert numbers[-1] == pytest.approx(expected, rel=1e-2, abs=1e-3)
             expected = np.linalg.inv(prior.precision)[upper]
             assert covariance[-1] == pytest.approx(expected, rel=1e-2, abs=1e-3)
 

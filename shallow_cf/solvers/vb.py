@@ -519,7 +519,7 @@ def _covariance(rows: Rows, order: IntArray, stars: FloatArray) -> RealArray:
 
 def _row_prior(side: Patterns, order: IntArray, prior: Prior, stars: FloatArray) -> RowPrior:
     precision = prior.precision / np.outer(stars, stars)
-    return RowPrior(_ordered(side.vectors, order), prior.weights * stars, precision)
+    return RowPrior(_ordered(side.vectors, order), side.span, prior.weights * stars, precision)
 
 
 def _ordered(rows: RealArray, order: IntArray) -> RealArray:

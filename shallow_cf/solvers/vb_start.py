@@ -25,10 +25,12 @@ class Patterns(NamedTuple):
 
     With the binary matrix of who rated what, N, and its leading right singular vectors V, the
     features of a row are ``sum over its columns j of V_j / sqrt(how many)``, the normalisation
-    of SVD++ (Koren 2008, "Factorization Meets the Neighborhood").
+    of SVD++ (Koren 2008, "Factorization Meets the Neighborhood"). They are held to what rows with
+    ratings have: where everybody rated much, nothing was learned of a row with few or none.
     """
 
     vectors: RealArray  # V, (n_columns, f), scaled such that features have standard deviation 1
+    span: RealArray  # lowest and highest features of rows with ratings, (2, f)
     features: RealArray  # (n_rows, f + 1), the first of them 1
 
 
@@ -48,15 +50,17 @@ def _patterns(ones: sparse.csr_array, vectors: RealArray) -> Patterns:
     features = (ones @ vectors) / np.sqrt(np.maximum(count, 1)).astype(vectors.dtype)
     deviation = features.std(axis=0)
     deviation[deviation < 1e-6] = 1.0  # the same for all rows
-    features = np.column_stack((np.ones(len(features), vectors.dtype), features / deviation))
-    return Patterns(vectors / deviation, features)
+    features /= deviation
+    rated = features[count[:, 0] > 0]
+    span = np.stack((rated.min(axis=0), rated.max(axis=0)))
+    ones_first = np.column_stack((np.ones(len(features), vectors.dtype), features.clip(*span)))
+    return Patterns(vectors / deviation, span, ones_first)
 
 
-def pattern_features(vectors: RealArray, columns: IntArray) -> RealArray:
+def pattern_features(vectors: RealArray, span: RealArray, columns: IntArray) -> RealArray:
     """The features of one more row, (f + 1,), that has rated these columns."""
-    if len(columns) == 0:
-        return np.append(1.0, np.zeros(vectors.shape[1]))
-    return np.append(1.0, vectors[columns].sum(axis=0) / np.sqrt(len(columns)))
+    features = vectors[columns].sum(axis=0) / np.sqrt(max(len(columns), 1))
+    return np.append(1.0, features.clip(*span))
 
 
 def start(
