@@ -45,6 +45,14 @@ def models():
         },
         "grg": {"solver": "grg", "solver_options": grg, "bias": True},
         "varpro": {"solver": "varpro", "solver_options": varpro},
+        **{
+            f"{solver} in {dtype}": {
+                "solver": solver, "bias": True, "global_mean": True,
+                "solver_options": options(n_iterations=3, dtype=dtype),
+            }
+            for solver, options in (("als", scf.ALSOptions), ("vb", scf.VBOptions))
+            for dtype in ("float32", "float64")
+        },
     }  # fmt: skip
 
 
@@ -53,7 +61,7 @@ def fitted(name, ratings):
 
 
 @pytest.mark.parametrize("stars", [halves, rounded], ids=["half stars", "any stars"])
-@pytest.mark.parametrize("name", ["sgd", "sgd in a range", "grg", "varpro"])
+@pytest.mark.parametrize("name", models())
 def test_models_have_the_same_bits(name, stars):
     @few
     @given(both_widths(stars))

@@ -244,7 +244,8 @@ def compressed(ratings: Ratings, mean: float, dtype: npt.DTypeLike) -> Compresse
     user_order, item_order = (np.argsort(-n, kind="stable") for n in (n_by_user, n_by_item))
     column = np.empty(n_items, np.int32)
     column[item_order] = np.arange(n_items)
-    stars = (ratings.rating - mean).astype(dtype)
+    stars = np.empty(len(ratings), dtype)  # in 64 bits until the mean is off, a few at a time
+    np.subtract(ratings.rating, mean, out=stars, dtype=np.float64, casting="same_kind")
     ends = np.append(0, np.cumsum(n_by_user))  # `Ratings` are sorted by users
     if len(stars) < 2**31:
         ends = ends.astype(np.int32)  # as the indices are, or SciPy makes them wider

@@ -436,7 +436,8 @@ def solve(
 def _unit(ratings: Ratings, mean: float) -> float:
     """How far ratings are from `mean`, stars; their size where that is as good as nothing."""
     size = float(np.abs(ratings.rating).max())
-    deviation = float(np.sqrt(np.mean((ratings.rating - mean) ** 2, dtype=np.float64)))
+    e = np.subtract(ratings.rating, mean, dtype=np.float64)
+    deviation = float(np.sqrt(e @ e / len(e)))
     return deviation if deviation > 1e-6 * size else size or 1.0
 
 
