@@ -718,7 +718,7 @@ class MatrixFactorization(Using):
         if posterior is not None:
             found.append(posterior.std(parameters, u, i))
         if self.unknown == "nan":
-            found = [np.where(is_unknown, np.nan, each) for each in found]
+            found = [np.where(is_unknown, np.nan, each)[()] for each in found]
         return (found[0], found[1]) if return_std else found[0]
 
     def _posterior(self) -> Posterior:

@@ -173,7 +173,7 @@ class TestPredict:
         np.testing.assert_array_equal(stars, model.predict(USERS, ITEMS))
         np.testing.assert_array_equal(std, model.posterior_.std(model.parameters_, USERS, ITEMS))
         one = model.predict(3, 4, return_std=True)
-        assert [np.shape(part) for part in one] == [(), ()]
+        assert [type(part) for part in one] == [np.float64, np.float64]
         assert one == (stars[3, 4], std[3, 4])
         pairs = model.predict(np.array([[3, 4], [5, 6]]), return_std=True)[1]
         np.testing.assert_array_equal(pairs, std[[3, 5], [4, 6]])
@@ -188,6 +188,9 @@ class TestPredict:
         stars, std = model.set_params(unknown="nan").predict(users, items, return_std=True)
         np.testing.assert_array_equal(stars, [known[0], np.nan, np.nan, np.nan])
         np.testing.assert_array_equal(std, [known[1], np.nan, np.nan, np.nan])
+        one = model.predict(0, 1, return_std=True)
+        assert one == known
+        assert [type(part) for part in one] == [np.float64, np.float64]
         stars, std = model.set_params(unknown="mean").predict(users, items, return_std=True)
         assert (stars[0], std[0]) == known
         assert std[3] > max(std[1], std[2]) > min(std[1], std[2]) > std[0]
