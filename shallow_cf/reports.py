@@ -20,13 +20,24 @@ from shallow_cf import objective
 from shallow_cf._files import source_date
 from shallow_cf.parameters import FloatArray, Parameters
 from shallow_cf.ratings import Ratings
+from shallow_cf.solvers.als import ALSOptions
 from shallow_cf.solvers.constrained import Limit, limits, multipliers
 from shallow_cf.solvers.descent import SGDOptions
 from shallow_cf.solvers.options import Constraint, SolverOptions, fitted, variable_bounds
 from shallow_cf.solvers.result import SolverResult
 from shallow_cf.solvers.table import Table
+from shallow_cf.solvers.varpro import VarproOptions
+from shallow_cf.solvers.vb import VBOptions
 from shallow_cf.workbook.layout import Block, Layout, cell_address, published_layout
 
+#: What a solver is called, by its options.
+_ENGINES = {
+    SolverOptions: "GRG Nonlinear",
+    SGDOptions: "mini-batch SGD",
+    VarproOptions: "variable projection",
+    ALSOptions: "alternating least squares",
+    VBOptions: "variational Bayes",
+}
 #: Where the search for a limit gives up: there is none.
 _FAR = 1e6
 #: How exactly a limit is found.
@@ -89,7 +100,7 @@ def answer_report(
     ratings : Ratings
         That were solved.
     result : SolverResult
-    options : SolverOptions, VarproOptions or SGDOptions, optional
+    options : SolverOptions, SGDOptions, VarproOptions, ALSOptions or VBOptions, optional
         That were used.
     layout : Layout, optional
         Of the sheet; by default the one that `write_workbook` uses.
@@ -140,7 +151,7 @@ def answer_report(
         _facts(result, sheet)
         | {
             "Solver Engine": [
-                f"Engine: {_engine(options)}",
+                f"Engine: {_ENGINES[type(options)]}",
                 *_solution_time(result),
                 f"Iterations: {result.iterations} Function evaluations: {result.n_function} "
                 f"Gradients: {result.n_gradient}",
@@ -428,12 +439,6 @@ def _facts(result: SolverResult, sheet: str | None) -> dict[str, list[str]]:
 def _solution_time(result: SolverResult) -> list[str]:
     """How long it took; not in reproducible builds, as it is another time each time."""
     return [] if source_date() else [f"Solution Time: {result.seconds:.3f} Seconds."]
-
-
-def _engine(options: Any) -> str:
-    if isinstance(options, SolverOptions):
-        return "GRG Nonlinear"
-    return "mini-batch SGD" if isinstance(options, SGDOptions) else "variable projection"
 
 
 def _option_lines(options: Any) -> list[str]:

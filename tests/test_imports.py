@@ -122,8 +122,9 @@ ALLOWED = {
     ],
     "reports": [
         "_files",
-        "ratings", "parameters", "objective", "solvers.constrained", "solvers.options",
-        "solvers.descent", "solvers.result", "solvers.table", "workbook.layout",
+        "ratings", "parameters", "objective", "solvers.als", "solvers.constrained",
+        "solvers.descent", "solvers.options", "solvers.result", "solvers.table", "solvers.varpro",
+        "solvers.vb", "workbook.layout",
     ],
     "screenshot": ["_files", "workbook.package"],
     # What the command line does; `arguments` is how it is asked, `cli` how it answers.

@@ -6,7 +6,7 @@ import reference
 
 import shallow_cf as scf
 from shallow_cf import objective
-from shallow_cf.solvers import grg, sgd, varpro
+from shallow_cf.solvers import als, grg, sgd, varpro, vb
 from shallow_cf.workbook.layout import published_layout
 
 ANSWER = ["Cell", "Name", "Original Value", "Final Value"]
@@ -217,6 +217,8 @@ def test_other_solvers_have_reports_too(make):
     for solver, options, engine in (
         (varpro, scf.VarproOptions(), "variable projection"),
         (sgd, scf.SGDOptions(n_epochs=5), "mini-batch SGD"),
+        (als, scf.ALSOptions(reg=0.1), "alternating least squares"),
+        (vb, scf.VBOptions(), "variational Bayes"),
     ):
         result = solver.solve(ratings, start, options, random_state=0)
         report = make(ratings, result, options)
