@@ -346,8 +346,10 @@ class MatrixFactorization(Using):
 
         New users and items are taken in, with random embeddings to start from; users and
         items without a rating in `ratings` stay as they are. Pass all ratings to retrain
-        from a warm start, or only those that have come since. Before the first `fit` this
-        is `fit`.
+        from a warm start, or only those that have come since. For the latter take "sgd": the
+        other solvers go all the way to what is best for the ratings they are given, and so
+        lose what earlier ones said of their users and items. Before the first `fit` this is
+        `fit`.
 
         Parameters
         ----------
