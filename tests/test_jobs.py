@@ -211,7 +211,7 @@ def failing(block):
 
 @pytest.mark.slow
 def test_an_error_in_a_worker_is_the_callers(ratings, processes):
-    with pytest.raises(ArithmeticError, match="a worker met 512 rows"):
+    with pytest.raises(ArithmeticError, match="a worker met 256 rows"):
         model("als").fit(ratings, map=lambda function, blocks: processes.map(failing, blocks))
 
 
