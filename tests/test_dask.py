@@ -276,7 +276,7 @@ def test_the_cluster_forgets_what_a_map_sent(client, ratings):
     assert settles_at(N_BLOCKS)  # others
     with pytest.raises(ArithmeticError, match="in a worker"):
         on_cluster(failing, [1, 2])
-    assert settles_at(2 + 2)  # one side's blocks of the fit, and these
+    assert settles_at(3 + 2)  # one side's blocks of the fit, and these
     del on_cluster
     assert settles_at(0)
 
