@@ -998,6 +998,7 @@ def test_a_bar_for_reading_on_a_terminal(data, monkeypatch):
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_movielens_as_the_notebook_trains_it():
     ratings = shared_file("data", "ml-100k", "u.data")
     found = ok("train", ratings, "-o", "m.npz", "--json").json
