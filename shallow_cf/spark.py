@@ -80,9 +80,9 @@ def to_spark_ratings(ratings: Ratings, spark: SparkSession) -> DataFrame:
     if not callable(getattr(spark, "createDataFrame", None)):
         raise TypeError(f"`spark` must be a SparkSession, got {type(spark).__name__}")
     columns = {
-        "user": ratings.user_idx.astype(np.int32),
-        "item": ratings.item_idx.astype(np.int32),
-        "rating": ratings.rating.astype(np.float32),
+        "user": ratings.user_idx,
+        "item": ratings.item_idx,
+        "rating": ratings.rating.astype(np.float32, copy=False),
     }
     # By way of pandas PySpark 4 warns that it does not know pandas 3 yet.
     return spark.createDataFrame(pa.table(columns))
