@@ -161,8 +161,7 @@ def posterior_numbers(
         posterior.noise_std**-2,
         bias=parameters.has_bias,
     )
-    x, second = found.means[0], found.table[0, : -len(found.means[0])]
-    return x, second - Rows.of(found.means).table[0, : len(second)]
+    return found.means[0], found.covariance[0]
 
 
 def with_user(parameters: Parameters, x: FloatArray) -> Parameters:

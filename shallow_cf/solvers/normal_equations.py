@@ -62,6 +62,12 @@ class Rows(NamedTuple):
         j, k = np.triu_indices(means.shape[1])
         return cls(np.hstack((means[:, j] * means[:, k] + covariance, means)), means)
 
+    @property
+    def covariance(self) -> RealArray:
+        """What `of` was given, packed, (m, d (d + 1) / 2), but for rounding."""
+        d = self.means.shape[1]
+        return self.table[:, :-d] - Rows.of(self.means).table[:, :-d]
+
 
 class Sums(NamedTuple):
     """Sums over the ratings of each row of a block of n rows; y as in (20e)."""

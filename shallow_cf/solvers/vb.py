@@ -308,11 +308,9 @@ def leap(state: State) -> Side:
     items, before = state.items, state.items_before
     if before is None:
         return items
-    means, table = items.rows.means, items.rows.table
-    d = means.shape[1]
-    covariance = table[:, :-d] - Rows.of(means).table[:, :-d]
-    means = means + means.dtype.type(_LEAP) * (means - before)  # (22k)
-    return items._replace(rows=Rows.of(means, covariance))
+    means = items.rows.means
+    further = means + means.dtype.type(_LEAP) * (means - before)  # (22k)
+    return items._replace(rows=Rows.of(further, items.rows.covariance))
 
 
 def evidence_lower_bound(state: State, n_ratings: int) -> float:
@@ -510,8 +508,7 @@ def _posterior(
 
 
 def _covariance(rows: Rows, order: IntArray, stars: FloatArray) -> RealArray:
-    d = rows.means.shape[1]
-    covariance = (rows.table - Rows.of(rows.means).table)[:, :-d]
+    d, covariance = rows.means.shape[1], rows.covariance
     diagonal = np.diagonal(packed_places(d))
     covariance[:, diagonal] = covariance[:, diagonal].clip(min=0.0)  # rounding can leave -1e-9
     units = np.outer(stars, stars)[np.triu_indices(d)].astype(covariance.dtype)
