@@ -282,10 +282,17 @@ def update_prior(side: Side) -> Side:
     D = _pattern_penalty(len(totals.features))
     W = np.asarray(np.linalg.solve(totals.features + D, totals.cross), np.float64)  # (22h)
     side = Side(side.rows, Prior(W, side.prior.precision), totals)
-    covariance = side.spread + W.T @ D @ W + _PRIOR_ROWS * _PRIOR_VARIANCE * np.eye(W.shape[1])
-    weight = totals.n + len(D) - 1 + _PRIOR_ROWS
-    precision = np.asarray(np.linalg.inv(covariance / weight), np.float64)  # (22i)
+    scatter, weight = _scatter(side)
+    precision = np.asarray(np.linalg.inv(scatter / weight), np.float64)  # (22i)
     return side._replace(prior=Prior(W, precision))
+
+
+def _scatter(side: Side) -> tuple[FloatArray, int]:
+    """What (22i) divides, (d, d), and by what: rows, weights of patterns and V together."""
+    W = side.prior.weights
+    D = _pattern_penalty(len(W))
+    scatter = side.spread + W.T @ D @ W + _PRIOR_ROWS * _PRIOR_VARIANCE * np.eye(W.shape[1])
+    return scatter, side.totals.n + len(D) - 1 + _PRIOR_ROWS
 
 
 def _pattern_penalty(n_features: int) -> FloatArray:
@@ -323,13 +330,11 @@ def evidence_lower_bound(state: State, n_ratings: int) -> float:
 
 def _side_bound(side: Side) -> float:
     """What a side's rows and their prior have in L."""
-    totals, (W, precision) = side.totals, side.prior
-    n, d = totals.n, len(precision)
-    D = _pattern_penalty(len(W))
+    totals, precision = side.totals, side.prior.precision
+    scatter, weight = _scatter(side)
     log_det = float(np.linalg.slogdet(precision)[1])
-    spread = side.spread + W.T @ D @ W + _PRIOR_ROWS * _PRIOR_VARIANCE * np.eye(d)
-    weight = n + len(D) - 1 + _PRIOR_ROWS
-    return (weight * log_det - float((precision * spread).sum()) + totals.log_det + n * d) / 2
+    entropy = totals.log_det + totals.n * len(precision)  # twice that of the rows, but for 2 pi
+    return (weight * log_det - float((precision * scatter).sum()) + entropy) / 2
 
 
 def solve(
