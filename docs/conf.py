@@ -1,0 +1,58 @@
+"""How the docs are built: python -m sphinx -W -n docs docs/_build/html"""
+
+import os
+import sys
+from pathlib import Path
+
+# The same as for the tests: on a busy machine BLAS threads mostly wait for each other.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+sys.path.insert(0, str(Path(__file__).parent / "_ext"))
+
+import shallow_cf
+
+project = "shallow_cf"
+author = copyright = "the shallow_cf authors"
+version = release = shallow_cf.__version__
+
+extensions = [
+    "myst_nb",
+    "numpydoc",
+    "sphinx.ext.autodoc",
+    "sphinx.ext.autosummary",
+    "sphinx_copybutton",
+    "sphinx_gallery.gen_gallery",
+    "mathml",
+]
+exclude_patterns = ["_build", "gallery/**/*.ipynb", "gallery/**/*.py", "gallery/**/*.md5"]
+source_suffix = {".rst": "restructuredtext", ".md": "myst-nb"}
+
+html_theme = "furo"
+html_title = f"shallow_cf {release}"
+# No page asks another host for anything: the docs can be read without a network.
+html_math_renderer = "mathml"
+html_show_sphinx = False
+
+# --- pages in Markdown; their code runs when the docs are built ---------------------------
+myst_enable_extensions = ["colon_fence", "deflist", "dollarmath", "fieldlist"]
+myst_heading_anchors = 3
+nb_execution_mode = "force"
+nb_execution_raise_on_error = True
+nb_execution_timeout = 120
+nb_merge_streams = True
+
+# --- docstrings ---------------------------------------------------------------------------
+autosummary_generate = True
+autodoc_typehints = "none"
+numpydoc_show_class_members = False
+
+# --- examples -----------------------------------------------------------------------------
+sphinx_gallery_conf = {
+    "examples_dirs": "../examples",
+    "gallery_dirs": "gallery",
+    "filename_pattern": r"/\d\d_\w+\.py$",
+    "ignore_pattern": r"/lessons/",
+    "within_subsection_order": "FileNameSortKey",
+    "abort_on_example_error": True,
+    "download_all_examples": False,
+    "show_memory": False,
+}
