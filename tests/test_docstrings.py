@@ -8,11 +8,12 @@ from typing import Any
 import pytest
 
 import shallow_cf as scf
-from shallow_cf import dask, objective, plots, spark
+from shallow_cf import dask, landscape, objective, plots, spark
 
 DOCUMENTED = {
     "scf": scf,
     "scf.dask": dask,
+    "scf.landscape": landscape,
     "scf.objective": objective,
     "scf.plots": plots,
     "scf.spark": spark,

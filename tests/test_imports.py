@@ -85,7 +85,11 @@ ALLOWED = {
         "solvers.normal_equations", "solvers.vb", "solvers.vb_start",
     ],
     "meaning": ["_checks", "parameters", "ranking", "ratings"],
-    "plots": ["_checks", "_using", "parameters"],
+    "landscape": ["objective", "parameters", "ratings"],
+    "plots": [
+        "_checks", "_using", "evaluation.errors", "landscape", "parameters", "ratings",
+        "solvers.result",
+    ],
     "_using": [
         "_checks", "_ids", "fold_in", "meaning", "parameters", "posterior", "ranking", "ratings",
         "recommend",
