@@ -1,19 +1,38 @@
 """Pictures of what was learned, with matplotlib.
 
-Each function draws on the axes it is given and returns them; without axes it makes a new
-figure. matplotlib is an extra: ``pip install shallow_cf[plot]``. Light and dark, marks and
+matplotlib is an extra: ``pip install shallow_cf[plot]``. Each function draws on the axes it is
+given, ``ax=``, returns them, and touches nothing else. Without axes it makes a new figure by
+``pyplot.subplots``, as large as the picture needs, just as pandas does: a notebook shows it
+below the cell, and in a script ``pyplot.show()`` opens a window. On a server, or in a loop,
+where figures that pyplot keeps would pile up, make the figure yourself:
+
+>>> from matplotlib.figure import Figure
+>>> import shallow_cf as scf
+>>> from shallow_cf import plots
+>>> figure = Figure(figsize=(8, 5), layout="constrained")
+>>> ax = plots.plot_crosstab(scf.load_crosstab(), ax=figure.subplots())
+>>> figure.savefig("crosstab.png", dpi=100)  # as ``ax.figure.savefig`` with any figure
+
+A notebook shows such a figure where it is the last line of a cell. Light and dark, marks and
 dashes tell things apart, so that a picture can be printed in grey.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 
+from shallow_cf import landscape
+from shallow_cf._checks import check_choice, check_number, check_range
 from shallow_cf._using import Titles, Using, names_of
-from shallow_cf.parameters import FloatArray, IntArray
+from shallow_cf.evaluation.errors import Predictor
+from shallow_cf.parameters import FloatArray, IntArray, Parameters
+from shallow_cf.ratings import Ratings, check_ratings
+from shallow_cf.solvers.result import SolverResult
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -21,6 +40,22 @@ if TYPE_CHECKING:
 
 #: The two ends of a scale, and lines: a dark blue and a light orange.
 _DARK, _LIGHT = "#1f3b73", "#e8943a"
+
+#: Curves that are drawn on one axes, one after another: color and dashes.
+_CURVES = (
+    (_DARK, "-"), (_LIGHT, "--"), ("#3f8f6b", "-."), ("#9c4f8b", ":"),
+    ("#777777", (0, (6, 2, 1, 2))),
+)  # fmt: skip
+_MARKERS = "osD^v"
+
+#: What a crosstab may show, its title and how its numbers are written.
+_SHOWN = {
+    "ratings": ("Ratings, stars", "g"),
+    "predictions": ("Predictions, stars (framed: not rated)", ".1f"),
+    "errors": ("Prediction minus rating, stars", "+.1f"),
+}
+#: The most users or items of a crosstab that can be read.
+_MOST = 30
 
 #: Where a label may stand: offset from its point, in points, and the side it begins at.
 _PLACES = (
@@ -33,6 +68,89 @@ _PLACES = (
     (4, -4, "left", "top"),
     (-4, -4, "right", "top"),
 )
+
+
+class _Placed(Protocol):
+    """A model with parameters of its own: `MatrixFactorization`."""
+
+    def parameters_for(self, ratings: Ratings) -> Parameters:
+        """The parameters of these ratings' users and items, in the order of their ids."""
+
+
+def plot_crosstab(
+    ratings: Ratings,
+    model: Predictor | None = None,
+    *,
+    show: str = "ratings",
+    titles: Titles | None = None,
+    ax: Axes | None = None,
+) -> Axes:
+    """A ratings table as a heat map with its numbers: a row a user, a column an item.
+
+    Parameters
+    ----------
+    ratings : Ratings
+        At most 30 users and 30 items; ``ratings.top(15, 15)`` makes such a table.
+    model : object with ``predict(user_ids, item_ids)``, optional
+        `MatrixFactorization`, `EmbeddingNet`, or any other that `rmse` takes; what is
+        predicted, for the other two kinds of pictures.
+    show : {"ratings", "predictions", "errors"}
+        Stars, blank where there is no rating; predictions of all cells, those of the blank
+        ones in a dashed frame and bold italics; or prediction minus rating, blue where it is
+        too low and orange where it is too high, blank where there is no rating.
+    titles : dict, optional
+        Item id -> title, for the labels; ids where there is none.
+    ax : Axes, optional
+
+    Returns
+    -------
+    Axes
+
+    Raises
+    ------
+    ImportError
+        If matplotlib is not installed.
+    ValueError
+        If the table is too large to be read, `show` is unknown, or there is no model to
+        predict.
+
+    Examples
+    --------
+    >>> from matplotlib.figure import Figure
+    >>> import shallow_cf as scf
+    >>> from shallow_cf import plots
+    >>> ratings = scf.load_crosstab()
+    >>> model = scf.MatrixFactorization(solver="varpro", random_state=0).fit(ratings)
+    >>> one, two = Figure(figsize=(16, 6)).subplots(1, 2)
+    >>> len(plots.plot_crosstab(ratings, ax=one).texts)  # a number a rating
+    206
+    >>> ax = plots.plot_crosstab(ratings, model, show="predictions", ax=two)
+    >>> len(ax.texts), len(ax.patches)  # a number a cell, a frame a blank
+    (225, 19)
+    """
+    check_ratings(ratings)
+    check_choice("show", show, tuple(_SHOWN))
+    if max(ratings.n_users, ratings.n_items) > _MOST:
+        raise ValueError(
+            f"a table of more than {_MOST} users or items cannot be read: draw a part, such as "
+            f"`ratings.top(15, 15)`, got {ratings!r}"
+        )
+    if show != "ratings" and model is None:
+        raise ValueError(f"`show={show!r}` needs a model that predicts: pass `model`")
+    stars = ratings.to_crosstab().to_numpy()
+    columns = _names(ratings.item_ids, titles, 25)
+    values = stars if model is None or show == "ratings" else _predictions(ratings, model)
+    values = values - stars if show == "errors" else values
+    ax = _axes(ax, 2 + 0.45 * ratings.n_items, 2 + 0.33 * ratings.n_users)
+    colors = _heat(ax, values, stars, centred=show == "errors")
+    _label_table(ax, ratings, columns)
+    title, form = _SHOWN[show]
+    ax.set_title(title)
+    is_blank = np.isnan(stars)
+    if show == "predictions":
+        _frame(ax, is_blank)
+    _write_numbers(ax, values, colors, is_blank, form)
+    return ax
 
 
 def plot_item_map(
@@ -247,6 +365,160 @@ def plot_history(history: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
     return ax
 
 
+def plot_trace(
+    results: SolverResult | Mapping[str, SolverResult],
+    *,
+    x: str = "iteration",
+    above: float = 0.0,
+    ax: Axes | None = None,
+) -> Axes:
+    """How the RMSE fell in one or several solvers' runs, on a logarithmic scale.
+
+    Parameters
+    ----------
+    results : SolverResult or dict
+        ``model.result_``, or name -> result to compare several.
+    x : {"iteration", "seconds"}
+        What goes across: rows of the trace (iterations, epochs, sweeps or searches, which
+        are not the same work), or the time they took.
+    above : float
+        Draw by how much the RMSE lies above this one, stars, such as the best known: on
+        this scale the last digits are seen, too, and steps of one length mean that each
+        iteration takes the same share off. A point at or below it is left out.
+    ax : Axes, optional
+
+    Returns
+    -------
+    Axes
+
+    Raises
+    ------
+    ImportError
+        If matplotlib is not installed.
+    TypeError
+        If something is no SolverResult.
+    ValueError
+        If there is no result, `x` is unknown, or no RMSE is above `above`.
+
+    Examples
+    --------
+    >>> from matplotlib.figure import Figure
+    >>> import shallow_cf as scf
+    >>> from shallow_cf import plots
+    >>> ratings = scf.load_crosstab()
+    >>> results = {
+    ...     name: scf.MatrixFactorization(solver=solver, random_state=0).fit(ratings).result_
+    ...     for name, solver in (("Solver", "grg"), ("variable projection", "varpro"))
+    ... }
+    >>> ax = plots.plot_trace(results, above=0.3929, ax=Figure().subplots())
+    >>> [curve.get_label() for curve in ax.lines], ax.get_yscale()
+    (['Solver', 'variable projection'], 'log')
+    """
+    runs = results if isinstance(results, Mapping) else {"": results}
+    _check_runs(runs)
+    check_choice("x", x, ("iteration", "seconds"))
+    above = check_number("above", above, 0.0)
+    curves = [np.array([row["train_rmse"] for row in run.trace]) - above for run in runs.values()]
+    curves = [np.where(curve > 0, curve, np.nan) for curve in curves]
+    if not np.isfinite(np.concatenate(curves)).any():
+        raise ValueError(f"`above` must be below an RMSE of the runs, got {above:g}")
+    ax = _axes(ax, 7, 4.5)
+    for k, (name, run, curve) in enumerate(zip(runs, runs.values(), curves, strict=True)):
+        at = [row["seconds"] for row in run.trace] if x == "seconds" else np.arange(len(curve))
+        color, dashes = _CURVES[k % len(_CURVES)]
+        # Some marks are enough; the first and the last are among them.
+        marked = np.unique(np.linspace(0, len(curve) - 1, 9).astype(int)).tolist()
+        ax.plot(
+            at, curve, color=color, linestyle=dashes, marker=_MARKERS[k % len(_MARKERS)],
+            markersize=4, markevery=marked, label=name,
+        )  # fmt: skip
+    _log_scale(ax)
+    ax.set_xlabel(x if x == "seconds" else _steps(runs))
+    ax.set_ylabel(f"RMSE - {above:g}, stars" if above else "RMSE, stars")
+    if isinstance(results, Mapping):
+        ax.legend(frameon=False)
+    return ax
+
+
+def plot_line(
+    ratings: Ratings,
+    a: Parameters | SolverResult | _Placed,
+    b: Parameters | SolverResult | _Placed,
+    *,
+    names: tuple[str, str] = ("a", "b"),
+    align: bool = True,
+    span: tuple[float, float] = (-0.25, 1.25),
+    label: str | None = None,
+    ax: Axes | None = None,
+) -> Axes:
+    """The RMSE along the straight line between two solutions: is there a hill between?
+
+    Drawn again on the same axes, the next line gets other dashes.
+
+    Parameters
+    ----------
+    ratings : Ratings
+    a, b : MatrixFactorization, SolverResult or Parameters
+        Both ends, marked by dots; results and parameters must be those of these ratings.
+    names : (str, str)
+        What they are called below the picture.
+    align : bool
+        Whether to bring both into one form first and turn `b` to lie nearest to `a`, as
+        `shallow_cf.landscape` derives: the predictions stay, and the hills that come from
+        the factors' freedom alone go. False takes the numbers as they are.
+    span : (float, float)
+        From where to where to go: 0 is `a`, 1 is `b`.
+    label : str, optional
+        For the legend.
+    ax : Axes, optional
+
+    Returns
+    -------
+    Axes
+
+    Raises
+    ------
+    ImportError
+        If matplotlib is not installed.
+    TypeError
+        If an end has no parameters such as `Parameters`.
+    ValueError
+        If the ends do not fit each other or the ratings.
+
+    Examples
+    --------
+    >>> from matplotlib.figure import Figure
+    >>> import shallow_cf as scf
+    >>> from shallow_cf import plots
+    >>> ratings = scf.load_crosstab()
+    >>> best = scf.MatrixFactorization(solver="varpro", random_state=0).fit(ratings).parameters_
+    >>> swapped = scf.Parameters(best.user_factors[:, ::-1], best.item_factors[:, ::-1])
+    >>> ax = Figure().subplots()
+    >>> for align in (False, True):
+    ...     ax = plots.plot_line(ratings, best, swapped, align=align, ax=ax)
+    >>> hill, flat = [curve.get_ydata() for curve in ax.lines]  # the same predictions
+    >>> bool(hill.max() > 0.5), [round(float(edge), 4) for edge in (flat.min(), flat.max())]
+    (True, [0.3929, 0.3929])
+    """
+    check_ratings(ratings)
+    start, end = _parameters("a", a, ratings), _parameters("b", b, ratings)
+    low, high = check_range("span", span) or (-0.25, 1.25)
+    if align:
+        start = landscape.balanced(start)
+        end = landscape.aligned(landscape.balanced(end), start)
+    t = np.union1d(np.linspace(low, high, 301), [at for at in (0, 1) if low <= at <= high])
+    rmse = landscape.rmse_along(ratings, start, end, t)
+    ax = _axes(ax, 7, 4.5)
+    color, dashes = _CURVES[len(ax.lines) % len(_CURVES)]
+    marked = np.flatnonzero((t == 0) | (t == 1)).tolist()
+    ax.plot(t, rmse, color=color, linestyle=dashes, marker="o", markevery=marked, label=label)
+    ax.set_xlabel(f"share of the way from {names[0]} (0) to {names[1]} (1)")
+    ax.set_ylabel("RMSE, stars")
+    if label is not None:
+        ax.legend(frameon=False)
+    return ax
+
+
 def plot_learning_rates(
     found: pd.DataFrame, *, suggestion: float | None = None, ax: Axes | None = None
 ) -> Axes:
@@ -312,7 +584,134 @@ def _axes(ax: Axes | None, width: float, height: float) -> Axes:
     return ax
 
 
-def _names(ids: pd.Series[Any], titles: Titles | None, longest: int = 40) -> list[str]:
+def _predictions(ratings: Ratings, model: Predictor) -> FloatArray:
+    """Stars of every user for every item, (n_users, n_items)."""
+    users, items = ratings.user_ids, ratings.item_ids
+    pairs = np.repeat(users, len(items)), np.tile(items, len(users))
+    return np.asarray(model.predict(*pairs), np.float64).reshape(len(users), len(items))
+
+
+def _heat(ax: Axes, values: FloatArray, stars: FloatArray, *, centred: bool) -> FloatArray:
+    """Color the cells that have a number; returns the colors, (rows, columns, 4)."""
+    from matplotlib.colors import LinearSegmentedColormap
+
+    if centred:
+        high = max(float(np.nanmax(np.abs(values))), 0.5)  # small errors are to look small
+        low, ends = -high, [_DARK, "white", _LIGHT]
+    else:  # what is predicted outside the ratings' range gets the color of its edge
+        low, high = float(np.nanmin(stars)), float(np.nanmax(stars))
+        low, ends = min(low, high - 1), ["#eef3fa", _DARK]
+    scale = LinearSegmentedColormap.from_list("stars", ends)
+    image = ax.imshow(values, cmap=scale, vmin=low, vmax=high, aspect="auto")
+    return np.asarray(image.to_rgba(np.ma.masked_invalid(values)))
+
+
+def _label_table(ax: Axes, ratings: Ratings, columns: list[str]) -> None:
+    """Users at the left, items above, white lines between the cells."""
+    n_users, n_items = ratings.n_users, ratings.n_items
+    ax.set_yticks(np.arange(n_users), _names(ratings.user_ids, None, 20), fontsize=8)
+    # A letter of this size is some 5 points wide. Names wider than a column are turned.
+    are_long = 5 * max(map(len, columns)) > _cell_size(ax, (n_users, n_items))[0] - 2
+    ax.set_xticks(
+        np.arange(n_items), columns, fontsize=8, rotation_mode="anchor",
+        rotation=60 if are_long else 0, ha="left" if are_long else "center",
+    )  # fmt: skip
+    ax.set_xticks(np.arange(n_items + 1) - 0.5, minor=True)
+    ax.set_yticks(np.arange(n_users + 1) - 0.5, minor=True)
+    ax.grid(which="minor", color="white", linewidth=1.5)
+    ax.tick_params(top=False, bottom=False, left=False, labeltop=True, labelbottom=False)
+    ax.tick_params(which="minor", length=0)
+    ax.spines[:].set_visible(False)
+    ax.xaxis.set_label_position("top")
+    ax.set_xlabel("item")
+    ax.set_ylabel("user")
+
+
+def _cell_size(ax: Axes, shape: tuple[int, ...]) -> tuple[float, float]:
+    """Width and height of a cell, points, of a table of so many rows and columns."""
+    figure = ax.figure.canvas.figure
+    figure.draw_without_rendering()  # lays the axes out, so that sizes are known
+    box = ax.get_window_extent()
+    return 72 / figure.dpi * box.width / shape[1], 72 / figure.dpi * box.height / shape[0]
+
+
+def _frame(ax: Axes, is_blank: npt.NDArray[np.bool_]) -> None:
+    """Dashed frames around cells."""
+    from matplotlib.patches import Rectangle
+
+    for u, i in np.argwhere(is_blank).tolist():
+        ax.add_patch(
+            Rectangle((i - 0.42, u - 0.42), 0.84, 0.84, fill=False, ec=_LIGHT, lw=1.5, ls="--")
+        )
+
+
+def _write_numbers(
+    ax: Axes, values: FloatArray, colors: FloatArray, is_blank: npt.NDArray[np.bool_], form: str
+) -> None:
+    """The number in each cell, white on dark, as large as the cells allow."""
+    width, height = _cell_size(ax, values.shape)
+    shown = values.round(1) + 0.0 if form != "g" else values  # no minus before a 0
+    numbers = {place: format(value, form) for place, value in np.ndenumerate(shown)}
+    longest = max(map(len, numbers.values()))
+    size = float(np.clip(min(width / (0.75 * longest), 0.6 * height), 4, 10))
+    luminance = colors[..., :3] @ (0.299, 0.587, 0.114)
+    for (u, i), number in numbers.items():
+        if np.isfinite(values[u, i]):
+            style, weight = ("italic", "bold") if is_blank[u, i] else ("normal", "normal")
+            ax.text(
+                i, u, number, ha="center", va="center", fontsize=size, fontstyle=style,
+                fontweight=weight, color="white" if luminance[u, i] < 0.46 else "black",
+            )  # fmt: skip
+
+
+def _log_scale(ax: Axes) -> None:
+    """A logarithmic scale upwards; over a decade or two with numbers as one writes them."""
+    from matplotlib.ticker import LogLocator, NullLocator
+
+    ax.set_yscale("log")
+    low, high = ax.get_ylim()
+    if high < 50 * low:
+        ax.yaxis.set_major_locator(LogLocator(subs=(1, 1.5, 2, 3, 4, 6, 8)))
+        ax.yaxis.set_minor_locator(NullLocator())
+        ax.yaxis.set_major_formatter("{x:g}")
+
+
+def _check_runs(runs: Mapping[str, object]) -> None:
+    if not runs:
+        raise ValueError("`results` must name at least one result, got an empty dict")
+    for run in runs.values():
+        if not isinstance(run, SolverResult):
+            kind = type(run).__name__
+            raise TypeError(
+                f"`results` must be a SolverResult or a dict of name -> SolverResult, got {kind}"
+            )
+
+
+def _steps(runs: Mapping[str, SolverResult]) -> str:
+    """What the runs' traces count: "epoch", or "iteration or epoch" where they differ."""
+    kinds = ("iteration", "epoch", "search")
+    return " or ".join(kind for kind in kinds if any(kind in run.trace[0] for run in runs.values()))
+
+
+def _parameters(
+    name: str, end: Parameters | SolverResult | _Placed, ratings: Ratings
+) -> Parameters:
+    """The parameters of a solution for the users and items of these ratings."""
+    if isinstance(end, Parameters):
+        return end
+    if isinstance(end, SolverResult):
+        return end.parameters
+    if hasattr(end, "parameters_for"):
+        return end.parameters_for(ratings)
+    kind = type(end).__name__
+    raise TypeError(
+        f"`{name}` must be a MatrixFactorization, SolverResult or Parameters, got {kind}"
+    )
+
+
+def _names(
+    ids: pd.Series[Any] | npt.NDArray[Any], titles: Titles | None, longest: int = 40
+) -> list[str]:
     """Titles, ids where there is none; long ones are cut."""
     keys = ids.tolist()
     names = [name or str(key) for key, name in zip(keys, names_of(keys, titles), strict=True)]
