@@ -20,7 +20,8 @@ Of these the nearest to the other solution's is taken:
     (23d)  R = L M'  with L D M' the singular value decomposition of Z_b' Z_a
 which makes |Z_b R - Z_a| least (orthogonal Procrustes; Schoenemann 1966, "A Generalized
 Solution of the Orthogonal Procrustes Problem"). Two solutions with the same predictions are
-the same point now, and the line between them is flat.
+the same point now, and the line between them is flat. Of two others, nearest does not mean
+that the hill is lowest, and a curved way may have none: what a line shows is a hill on one way.
 
 On the line, theta(t) = (1 - t) theta_a + t theta_b, every number is linear in t and every dot
 product quadratic. With dp_u = p_u(b) - p_u(a), and dq_i alike, t^2 comes with dp_u . dq_i and
