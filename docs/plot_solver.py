@@ -17,7 +17,7 @@ import numpy as np
 import pandas as pd
 
 import shallow_cf as scf
-from shallow_cf import objective
+from shallow_cf import plots
 from shallow_cf.solvers import grg
 
 IMAGES = Path(__file__).parent / "images"
@@ -65,32 +65,20 @@ def solved(seed, convergence):
     return grg.solve(scf.load_crosstab(), start, options).parameters
 
 
-def aligned(other, to):
-    """The same predictions, the factors turned to lie nearest to another model's."""
-    stacked = [np.vstack((p.user_factors, p.item_factors)) for p in (other, to)]
-    left, _, right = np.linalg.svd(stacked[0].T @ stacked[1])
-    turn = left @ right
-    return scf.Parameters(other.user_factors @ turn, other.item_factors @ turn)
-
-
 def draw_between(path):
     """The loss on the way from one optimum to another, and a search that has no end."""
     ratings = scf.load_crosstab()
     best = solved(SEED_OF_BEST, 1e-9)
     swapped = scf.Parameters(best.user_factors[:, ::-1], best.item_factors[:, ::-1])
-    valley = aligned(solved(SEED_OF_VALLEY, 1e-4), best)
+    valley = solved(SEED_OF_VALLEY, 1e-4)
     figure, (left, right) = plt.subplots(1, 2, figsize=(11, 4.2), layout="constrained")
-    share = np.linspace(-0.25, 1.25, 301)
-    for other, label, style in (
-        (valley, "to the valley at 0.40147", "-"),
-        (swapped, "to itself, factors in another order", "--"),
+    names = ("the best optimum", "the other end")
+    for other, align, label in (
+        (valley, True, "to the valley at 0.40147"),
+        (swapped, False, "to itself, factors in another order"),
     ):
-        a, b = best.pack(), other.pack()
-        rmse = [objective.rmse(ratings, best.unpack(a + t * (b - a))) for t in share]
-        left.plot(share, rmse, style, color="#1f4e79", label=label)
-    left.set(xlabel="share of the way from the best optimum", ylabel="RMSE, stars", ylim=(0.3, 2))
+        plots.plot_line(ratings, best, other, names=names, align=align, label=label, ax=left)
     left.set_title("Along a straight line between two solutions")
-    left.legend(frameon=False)
 
     blank = ratings.to_crosstab().isna().to_numpy()
     rows = []
