@@ -54,6 +54,7 @@ _SHOWN = {
     "predictions": ("Predictions, stars (framed: not rated)", ".1f"),
     "errors": ("Prediction minus rating, stars", "+.1f"),
 }
+_ZEROS = {"-0.0": "0.0", "+0.0": "0.0"}  # a 0 has no sign
 #: The most users or items of a crosstab that can be read.
 _MOST = 30
 
@@ -145,7 +146,7 @@ def plot_crosstab(
     colors = _heat(ax, values, stars, centred=show == "errors")
     _label_table(ax, ratings, columns)
     title, form = _SHOWN[show]
-    ax.set_title(title)
+    ax.set_title(title, pad=10)
     is_blank = np.isnan(stars)
     if show == "predictions":
         _frame(ax, is_blank)
@@ -464,8 +465,8 @@ def plot_line(
         What they are called below the picture.
     align : bool
         Whether to bring both into one form first and turn `b` to lie nearest to `a`, as
-        `shallow_cf.landscape` derives: the predictions stay, and the hills that come from
-        the factors' freedom alone go. False takes the numbers as they are.
+        `shallow_cf.landscape` derives: the predictions stay, and what lies
+        between two forms of one solution becomes flat. False takes the numbers as they are.
     span : (float, float)
         From where to where to go: 0 is `a`, 1 is `b`.
     label : str, optional
@@ -511,7 +512,7 @@ def plot_line(
     ax = _axes(ax, 7, 4.5)
     color, dashes = _CURVES[len(ax.lines) % len(_CURVES)]
     marked = np.flatnonzero((t == 0) | (t == 1)).tolist()
-    ax.plot(t, rmse, color=color, linestyle=dashes, marker="o", markevery=marked, label=label)
+    ax.plot(t, rmse, color=color, linestyle=dashes, marker="o", ms=5, markevery=marked, label=label)
     ax.set_xlabel(f"share of the way from {names[0]} (0) to {names[1]} (1)")
     ax.set_ylabel("RMSE, stars")
     if label is not None:
@@ -618,6 +619,7 @@ def _label_table(ax: Axes, ratings: Ratings, columns: list[str]) -> None:
     )  # fmt: skip
     ax.set_xticks(np.arange(n_items + 1) - 0.5, minor=True)
     ax.set_yticks(np.arange(n_users + 1) - 0.5, minor=True)
+    ax.grid(visible=False)  # which many styles have, through the middles of the cells
     ax.grid(which="minor", color="white", linewidth=1.5)
     ax.tick_params(top=False, bottom=False, left=False, labeltop=True, labelbottom=False)
     ax.tick_params(which="minor", length=0)
@@ -650,18 +652,19 @@ def _write_numbers(
 ) -> None:
     """The number in each cell, white on dark, as large as the cells allow."""
     width, height = _cell_size(ax, values.shape)
-    shown = values.round(1) + 0.0 if form != "g" else values  # no minus before a 0
-    numbers = {place: format(value, form) for place, value in np.ndenumerate(shown)}
+    numbers = {place: format(value, form) for place, value in np.ndenumerate(values)}
+    numbers = {place: _ZEROS.get(number, number) for place, number in numbers.items()}
     longest = max(map(len, numbers.values()))
     size = float(np.clip(min(width / (0.75 * longest), 0.6 * height), 4, 10))
     luminance = colors[..., :3] @ (0.299, 0.587, 0.114)
     for (u, i), number in numbers.items():
         if np.isfinite(values[u, i]):
             style, weight = ("italic", "bold") if is_blank[u, i] else ("normal", "normal")
-            ax.text(
+            text = ax.text(
                 i, u, number, ha="center", va="center", fontsize=size, fontstyle=style,
                 fontweight=weight, color="white" if luminance[u, i] < 0.46 else "black",
             )  # fmt: skip
+            text.set_in_layout(False)  # it stays inside: no need to measure hundreds of numbers
 
 
 def _log_scale(ax: Axes) -> None:
