@@ -22,10 +22,11 @@ WITH_METHODS = (scf.MatrixFactorization, scf.EmbeddingNet, scf.Ratings, scf.Para
 
 
 def public(module: ModuleType) -> Iterator[tuple[str, Any]]:
-    """The classes and functions of a module's own; of `scf`, those that it takes from others."""
+    """The classes and functions of a module's own, or of its modules where it is a package."""
     for name, thing in vars(module).items():
         is_kind = inspect.isclass(thing) or inspect.isroutine(thing)
-        is_own = module is scf or getattr(thing, "__module__", None) == module.__name__
+        home = f"{getattr(thing, '__module__', '')}."
+        is_own = home.startswith(f"{module.__name__}.")
         if is_kind and is_own and not name.startswith("_"):
             yield name, thing
 

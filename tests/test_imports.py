@@ -86,9 +86,14 @@ ALLOWED = {
     ],
     "meaning": ["_checks", "parameters", "ranking", "ratings"],
     "landscape": ["objective", "parameters", "ratings"],
-    "plots": [
-        "_checks", "_using", "evaluation.errors", "landscape", "parameters", "ratings",
-        "solvers.result",
+    "plots": ["plots.*"],
+    "plots._axes": ["_using"],
+    "plots.crosstab": [
+        "_checks", "_using", "evaluation.errors", "parameters", "plots._axes", "ratings",
+    ],
+    "plots.meaning": ["_using", "parameters", "plots._axes"],
+    "plots.training": [
+        "_checks", "landscape", "parameters", "plots._axes", "ratings", "solvers.result",
     ],
     "_using": [
         "_checks", "_ids", "fold_in", "meaning", "parameters", "posterior", "ranking", "ratings",
@@ -162,7 +167,7 @@ ALLOWED = {
 OUTSIDE = {
     # Cell ranges, formulas, canvases and the Solver model are plain data without openpyxl.
     "openpyxl": ["workbook.reader", "workbook.writer", "workbook.styles", "workbook.charts"],
-    "matplotlib": ["plots"],
+    "matplotlib": ["plots.*"],
     "argparse": ["arguments.*", "cli"],
     "tqdm": ["commands.shared"],
     "threadpoolctl": ["_jobs"],
