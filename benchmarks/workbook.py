@@ -31,7 +31,7 @@ def lesson():
     ]
     sheets = ("dotprod", "bias")
     reports = [
-        scf.answer_report(ratings, model.result_, sheet=sheet)
+        scf.answer_report(ratings, model.result_, scf.SolverOptions(), sheet=sheet)
         for model, sheet in zip(models, sheets, strict=True)
     ]
     return lambda path: scf.write_workbook(path, ratings, *models, overwrite=True, reports=reports)

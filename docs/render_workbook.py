@@ -26,7 +26,7 @@ def write(path):
             model = scf.MatrixFactorization(bias=bias, solver=solver, random_state=1).fit(ratings)
             runs[f"{name}, biases" if bias else name] = model.result_.trace
             models += [model] if solver == "grg" else []
-    report = scf.answer_report(ratings, models[0].result_, sheet="dotprod")
+    report = scf.answer_report(ratings, models[0].result_, scf.SolverOptions(), sheet="dotprod")
     scf.write_workbook(path, ratings, *models, runs=runs, reports=[report])
     scf.solve_new_user(path, path, overwrite=True)
 

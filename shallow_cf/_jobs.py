@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager, nullcontext
@@ -16,9 +17,9 @@ Map = Callable[[Callable[[Any], Any], Iterable[Any]], Iterable[Any]]
 
 def check_jobs(n_jobs: object) -> int:
     """Return how many threads `n_jobs` means: -1 is one a core."""
-    threads = check_int("n_jobs", n_jobs, -1)
-    if threads == 0:
-        raise ValueError("`n_jobs` must be >= 1, or -1 for one a core, got 0")
+    threads = check_int("n_jobs", n_jobs, -sys.maxsize)
+    if threads < -1 or threads == 0:
+        raise ValueError(f"`n_jobs` must be >= 1, or -1 for one a core, got {threads}")
     if threads == -1:
         return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else _cores()
     return threads

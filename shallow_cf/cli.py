@@ -7,12 +7,13 @@ import json
 import os
 import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 import numpy as np
 
 import shallow_cf
-from shallow_cf.arguments import models, workbook
+from shallow_cf.arguments import completion, models, workbook
 from shallow_cf.arguments.shared import Parser
 from shallow_cf.commands.shared import BAD_INPUT, INTERRUPTED, Outcome
 
@@ -20,7 +21,9 @@ from shallow_cf.commands.shared import BAD_INPUT, INTERRUPTED, Outcome
 _SPELLED = {
     "value": [("value", "--value-of")],
     "rating_range": [("range", "--range")],
-    "test_size": [("valid", "--valid")],
+    "test_size": [("valid_size", "--valid-size")],
+    "ratings": [("ratings_at", "--ratings-at")],
+    "factors": [("factors_at", "--factors-at")],
     "k": [("k", "-k")],
     "random_state": [("seed", "--seed")],
 }
@@ -34,17 +37,19 @@ _CODE = {
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a command; return the exit status.
 
-    That is 0 when done, 1 when a check failed or there is no solution, 2 on bad input.
+    That is 0 when done, 1 when a check failed or there is no solution, 2 on bad input, 130
+    after Ctrl-C.
     """
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             # Ids in letters the terminal does not have stay different from each other.
             stream.reconfigure(errors="backslashreplace")
-    args = _parser().parse_args(argv)
+    args = _parsed(sys.argv[1:] if argv is None else list(argv))
     try:
         with np.errstate(over="raise"):
             outcome: Outcome = args.run(args)
-        _print(json.dumps(outcome.data) if args.json else outcome.text)
+        if not args.quiet:
+            _print(json.dumps(outcome.data) if args.json else outcome.text)
     except (ValueError, OSError) as error:
         return _fail(args, _one_line(error))
     except FloatingPointError:
@@ -57,12 +62,39 @@ def main(argv: Sequence[str] | None = None) -> int:
     return outcome.status
 
 
+def _parsed(argv: list[str]) -> argparse.Namespace:
+    """What the command line asks for; help and complaints end the program here."""
+    parser = make_parser()
+    if argv[:1] in ([], ["help"]):
+        argv = [*argv[1:2], "--help"]
+    if not argv[0].startswith("-") and argv[0] not in parser.commands:
+        parser.refuse_command(argv[0])
+    with _to_a_reader():
+        args, rest = parser.parse_known_args(argv)
+    if rest:
+        parser.commands[args.command].refuse_rest(rest)
+    return args
+
+
 def _print(text: str) -> None:
+    with _to_a_reader():
+        print(text)
+
+
+@contextmanager
+def _to_a_reader() -> Iterator[None]:
+    """Print, and see to it that the text is out, or that its reader has gone."""
     try:
-        print(text, flush=True)
-    except BrokenPipeError:
-        # The reader of our output went away (such as `head`): no more to say to it.
+        try:
+            yield
+        finally:
+            if sys.stdout is not None:
+                sys.stdout.flush()
+    except OSError as error:
+        # Else Python would try once more at its end, and say so.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        if not isinstance(error, BrokenPipeError):
+            raise
 
 
 def _fail(args: argparse.Namespace, reason: str) -> int:
@@ -96,15 +128,20 @@ def _one_line(error: Exception) -> str:
     return " ".join(str(error).split())
 
 
-def _parser() -> argparse.ArgumentParser:
+def make_parser() -> Parser:
+    """All commands and their arguments, for help, for completion and for tests."""
     parser = Parser(
         prog="shallow-cf",
         description="The fast.ai collaborative filtering spreadsheet, in NumPy.",
-        epilog="Example: shallow-cf demo",
-        allow_abbrev=False,
+        epilog="Help on a command: shallow-cf help COMMAND, or shallow-cf COMMAND --help.\n"
+        "Example: shallow-cf demo",
     )
     parser.add_argument("--version", action="version", version=shallow_cf.__version__)
-    commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
+    commands = parser.add_subparsers(
+        title="commands", required=True, metavar="COMMAND", dest="command", prog=parser.prog
+    )
     workbook.add_commands(commands)
     models.add_commands(commands)
+    completion.add_commands(commands, parser)
+    parser.commands = dict(commands.choices)
     return parser

@@ -20,24 +20,15 @@ from shallow_cf import objective
 from shallow_cf._files import source_date
 from shallow_cf.parameters import FloatArray, Parameters
 from shallow_cf.ratings import Ratings
-from shallow_cf.solvers.als import ALSOptions
+from shallow_cf.solvers import SOLVERS
 from shallow_cf.solvers.constrained import Limit, limits, multipliers
-from shallow_cf.solvers.descent import SGDOptions
 from shallow_cf.solvers.options import Constraint, SolverOptions, fitted, variable_bounds
 from shallow_cf.solvers.result import SolverResult
 from shallow_cf.solvers.table import Table
-from shallow_cf.solvers.varpro import VarproOptions
-from shallow_cf.solvers.vb import VBOptions
 from shallow_cf.workbook.layout import Block, Layout, cell_address, published_layout
 
 #: What a solver is called, by its options.
-_ENGINES = {
-    SolverOptions: "GRG Nonlinear",
-    SGDOptions: "mini-batch SGD",
-    VarproOptions: "variable projection",
-    ALSOptions: "alternating least squares",
-    VBOptions: "variational Bayes",
-}
+_ENGINES = {solver.options: solver.words for solver in SOLVERS.values()}
 #: Where the search for a limit gives up: there is none.
 _FAR = 1e6
 #: How exactly a limit is found.
@@ -101,7 +92,7 @@ def answer_report(
         That were solved.
     result : SolverResult
     options : SolverOptions, SGDOptions, VarproOptions, ALSOptions or VBOptions, optional
-        That were used.
+        That were used. Without them the report does not name the engine.
     layout : Layout, optional
         Of the sheet; by default the one that `write_workbook` uses.
     sheet : str, optional
@@ -127,6 +118,8 @@ def answer_report(
     0   prediction, user ann, item Alien  $D$7<=3      Binding
     1  prediction, user ann, item Brazil  $E$7<=3  Not Binding
     """
+    engine = [] if options is None else [f"Engine: {_ENGINES[type(options)]}"]
+    option_lines = {} if options is None else {"Solver Options": _option_lines(options)}
     options = SolverOptions() if options is None else options
     layout = layout or _layout(result.parameters)
     target = {"min": "Min", "max": "Max", "value_of": "Value Of"}[getattr(options, "to", "min")]
@@ -151,13 +144,13 @@ def answer_report(
         _facts(result, sheet)
         | {
             "Solver Engine": [
-                f"Engine: {_ENGINES[type(options)]}",
+                *engine,
                 *_solution_time(result),
                 f"Iterations: {result.iterations} Function evaluations: {result.n_function} "
                 f"Gradients: {result.n_gradient}",
-            ],
-            "Solver Options": _option_lines(options),
-        },
+            ]
+        }
+        | option_lines,
         {
             f"Objective Cell ({target})": objective_cell,
             "Variable Cells": variables,

@@ -9,6 +9,8 @@ from pathlib import Path
 
 from shallow_cf.cli import main
 
+N_USERS, ITEMS = 40, [*range(1, 24), 260, 589, 1196]
+
 
 class Done:
     """How a command ended: exit status, what it printed, what it complained about."""
@@ -77,3 +79,24 @@ def random_ratings(n_users=18, n_items=20, seed=0):
 def write_ratings(path, triplets):
     lines = [f"{u},{i},{r:g},{1_000_000 + k}" for k, (u, i, r) in enumerate(triplets)]
     Path(path).write_text("userId,movieId,rating,timestamp\n" + "\n".join(lines) + "\n")
+
+
+def planted(seed=0):
+    """Triplets (user, item, stars); two thirds of the table, in random order."""
+    rng = random.Random(seed)
+    generous = {u: rng.gauss(0, 0.5) for u in range(1, N_USERS + 1)}
+    good = {i: rng.gauss(0, 0.6) for i in ITEMS}
+    taste = {key: rng.choice((-1, 1)) for key in [*generous, *(-i for i in ITEMS)]}
+    triplets = []
+    for u, b_u in generous.items():
+        for i, b_i in good.items():
+            stars = 3.2 + b_u + b_i + 0.8 * taste[u] * taste[-i] + rng.gauss(0, 0.2)
+            if rng.random() < 0.67:
+                triplets.append((u, i, min(max(round(stars * 2) / 2, 0.5), 5.0)))
+    rng.shuffle(triplets)
+    return triplets
+
+
+def write_titles(path="movies.csv"):
+    lines = [f'{i},"Film {i}, The",Drama' for i in ITEMS]
+    Path(path).write_text("\n".join(["movieId,title,genres", *lines]) + "\n")

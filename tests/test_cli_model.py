@@ -9,7 +9,6 @@ import csv
 import io
 import json
 import math
-import random
 import re
 import subprocess
 import sys
@@ -17,7 +16,17 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from command_line import ok, refused, run, snapshot, write_ratings
+from command_line import (
+    ITEMS,
+    N_USERS,
+    ok,
+    planted,
+    refused,
+    run,
+    snapshot,
+    write_ratings,
+    write_titles,
+)  # fmt: skip
 
 import shallow_cf as scf
 from conftest import shared_file
@@ -25,35 +34,13 @@ from shallow_cf.cli import main
 from shallow_cf.commands import models, shared
 
 COMMANDS = ("train", "evaluate", "recommend", "similar", "explain", "fold-in")
-N_USERS, ITEMS = 40, [*range(1, 24), 260, 589, 1196]
 QUICK = ("--factors", 3, "--epochs", 4, "--batch-size", 8)
 
 
 # --- tools ----------------------------------------------------------------------------------
 
 
-def planted(seed=0):
-    """Triplets (user, item, stars); two thirds of the table, in random order."""
-    rng = random.Random(seed)
-    generous = {u: rng.gauss(0, 0.5) for u in range(1, N_USERS + 1)}
-    good = {i: rng.gauss(0, 0.6) for i in ITEMS}
-    taste = {key: rng.choice((-1, 1)) for key in [*generous, *(-i for i in ITEMS)]}
-    triplets = []
-    for u, b_u in generous.items():
-        for i, b_i in good.items():
-            stars = 3.2 + b_u + b_i + 0.8 * taste[u] * taste[-i] + rng.gauss(0, 0.2)
-            if rng.random() < 0.67:
-                triplets.append((u, i, min(max(round(stars * 2) / 2, 0.5), 5.0)))
-    rng.shuffle(triplets)
-    return triplets
-
-
 RATED = {(u, i): r for u, i, r in planted()}
-
-
-def write_titles(path="movies.csv"):
-    lines = [f'{i},"Film {i}, The",Drama' for i in ITEMS]
-    Path(path).write_text("\n".join(["movieId,title,genres", *lines]) + "\n")
 
 
 class Model:
@@ -207,10 +194,10 @@ def test_train_learns(data):
 
 
 def test_train_on_all_ratings(data):
-    done = ok("train", "ratings.csv", "-o", "a.npz", *QUICK, "--valid", 0)
+    done = ok("train", "ratings.csv", "-o", "a.npz", *QUICK, "--valid-size", 0)
     assert "valid RMSE" not in done.out
     assert "Errors on the ratings it was trained on, stars:\n" in done.out
-    found = ok("train", "ratings.csv", "-o", "b.npz", *QUICK, "--valid", 0, "--json").json
+    found = ok("train", "ratings.csv", "-o", "b.npz", *QUICK, "--valid-size", 0, "--json").json
     assert found["errors"]["this model"]["rmse"] == pytest.approx(Model("b.npz").rmse(RATED))
     assert (found["kept_aside"], found["judged_on"]) == (0, "training")
     assert found["history"][0]["valid_rmse"] is None
@@ -410,9 +397,9 @@ def test_ctrl_c_before_there_is_anything_to_keep(data, monkeypatch):
         (["--range", 5, 1], "--range must go from a lower to a higher number, got (5.0, 1.0)"),
         (["--range", 2, 5], "--range 2 5 does not hold the ratings, which go from 0.5 to 5"),
         (["--range", 0, 9, "--no-range"], "not allowed with argument"),
-        (["--valid", 1], "argument --valid: must be >= 0 and < 1, got 1"),
-        (["--valid", 0.0001], "--valid must leave a rating on each side, got 0.0001 of"),
-        (["--valid", 0, "--patience", 2], "--patience needs ratings kept aside"),
+        (["--valid-size", 1], "argument --valid-size: must be >= 0 and < 1, got 1"),
+        (["--valid-size", 0.0001], "--valid-size must leave a rating on each side, got 0.0001 of"),
+        (["--valid-size", 0, "--patience", 2], "--patience needs ratings kept aside"),
         (["--resume"], "--resume goes on from a file: name it by --checkpoint"),
         (["--checkpoint", "no.npz", "--resume"], "there is no checkpoint no.npz to resume from"),
         (["--checkpoint", "m.npz"], "m.npz cannot be both the checkpoint and the model"),
@@ -428,7 +415,7 @@ def test_ctrl_c_before_there_is_anything_to_keep(data, monkeypatch):
         (["--jobs", 2], "error: --jobs goes with --solver als and vb only"),
         (["--iterations", 9], "error: --iterations goes with --solver als and vb only"),
         (["--solver", "als", "--epochs", 9], "error: --epochs goes with --solver sgd only"),
-        (["--solver", "als", "--no-range"], "error: --range goes with --solver sgd only"),
+        (["--solver", "als", "--no-range"], "error: --no-range goes with --solver sgd only"),
         (["--solver", "vb", "--reg", 1], "error: --reg goes with --solver sgd and als only"),
         (["--solver", "vb", "--weighted"], "error: --weighted goes with --solver als only"),
         (["--solver", "als", "--weighted"], "error: --weighted needs a --reg of its own"),
@@ -466,7 +453,7 @@ def test_evaluate_a_saved_model(data):
     seen_before = [(*key, r) for key, r in rated[:5]]
     write_ratings("new.csv", [*((*key, r) for key, r in new.items()), *strangers, *seen_before])
     ok("train", "old.csv", "-o", "m.npz", *QUICK)
-    found = ok("evaluate", "new.csv", "--model", "m.npz", "--at", 5, "--json").json
+    found = ok("evaluate", "new.csv", "--model", "m.npz", "-n", 5, "--json").json
     assert (found["test_ratings"], found["left_out"]) == (100, 7)
     results, model = found["results"], Model("m.npz")
     assert results["this model"]["rmse"] == pytest.approx(model.rmse(new))
@@ -481,7 +468,7 @@ def test_evaluate_a_saved_model(data):
     precision = sum(len(lists[u] & liked[u]) / 5 for u in liked) / len(liked)
     assert results["this model"]["precision@5"] == pytest.approx(precision)
 
-    text = ok("evaluate", "new.csv", "--model", "m.npz", "--at", 5, "--relevant", 4).out
+    text = ok("evaluate", "new.csv", "--model", "m.npz", "-n", 5, "--relevant", 4).out
     assert text.startswith(
         "m.npz judged on 100 ratings of new.csv\n"
         "NB: 2 of 107 ratings left out, whose user or item the model does not know.\n"
@@ -559,7 +546,7 @@ def test_evaluate_in_folds(data):
     assert re.search(
         r"^fold  global mean  biases only  this model\n(?:   [123] .*\n){3}", text, re.M
     )
-    assert re.search(r"Means of all folds, stars:\n +RMSE +MAE\nglobal mean ", text)
+    assert re.search(r"Means of these folds, stars:\n +RMSE +MAE\nglobal mean ", text)
 
 
 @pytest.mark.parametrize(
@@ -568,11 +555,14 @@ def test_evaluate_in_folds(data):
         ([], "one of the arguments --model --split --folds is required"),
         (["--split", "random", "--folds", 3], "not allowed with argument"),
         (["--model", "model.npz", "--epochs", 3], "--epochs goes with --split and --folds, not"),
-        (["--model", "model.npz", "--no-bias"], "--bias goes with --split and --folds, not with"),
+        (
+            ["--model", "model.npz", "--no-bias"],
+            "--no-bias goes with --split and --folds, not",
+        ),
         (["--model", "model.npz", "-k", 1], "-k does not go with --model"),
         (["--split", "random", "-k", 1], "-k does not go with --split random"),
         (["--split", "leave-k-out", "--test-size", 0.5], "does not go with --split leave-k-out"),
-        (["--folds", 2, "--at", 5], "--at does not go with --folds"),
+        (["--folds", 2, "-n", 5], "-n does not go with --folds"),
         (["--model", "no.npz"], "no.npz: No such file"),
         (["--split", "random", "--test-size", 0], "--test-size must be > 0, got 0.0"),
         (["--split", "leave-k-out", "-k", 100], "-k: no user has more than 100 ratings"),
@@ -645,7 +635,7 @@ def test_recommend_for_everyone_as_csv(model):
 
 def test_nothing_left_to_recommend():
     write_ratings("r.csv", [(1, 1, 4), (1, 2, 3), (2, 1, 5)])
-    ok("train", "r.csv", "-o", "m.npz", "--valid", 0, *QUICK)
+    ok("train", "r.csv", "-o", "m.npz", "--valid-size", 0, *QUICK)
     text = ok("recommend", "m.npz", 1, 2).out
     assert text.startswith("user 1: there is nothing left to recommend\n\nuser 2\nitem_id ")
 
@@ -700,7 +690,7 @@ def test_explain_adds_up(model):
     assert sum(t["product"] for t in found["terms"]) == pytest.approx(model.score(17, 260))
     assert found["score"] == pytest.approx(model.score(17, 260))
     assert found["prediction"] == pytest.approx(model.predict(17, 260))
-    assert (found["user"], found["item"], found["title"]) == (17, 260, "Film 260, The")
+    assert (found["user_id"], found["item_id"], found["title"]) == (17, 260, "Film 260, The")
     assert found["rating"] == RATED.get((17, 260))
     for row in found["rated"]:
         assert row["rating"] == RATED[17, row["item_id"]]
@@ -749,7 +739,7 @@ def test_fold_in_a_new_user(model):
     )
     assert recommended("recommend", "me.npz", 41) == {41: close(new.best(41, 10, given))}
     found = ok("fold-in", "model.npz", *texts, "--user-id", 77, "--json").json
-    assert (found["users"], found["output"]) == ([77], None)
+    assert (found["user_ids"], found["output"]) == ([77], None)
 
 
 def test_fold_in_users_of_a_file(model):
@@ -804,13 +794,13 @@ def test_ids_are_matched_as_they_are_written():
     rows = ["007,tt01,5", "007,tt02,1", "7,tt01,2", "7,tt03,4", "8,tt02,3", "8,tt03,2"]
     Path("r.csv").write_text("userId,movieId,rating\n" + "\n".join(rows) + "\n")
     Path("movies.csv").write_text("movieId,title\ntt01,One\ntt02,Two\ntt03,Three\n")
-    ok("train", "r.csv", "-o", "m.npz", "--valid", 0, *QUICK)
+    ok("train", "r.csv", "-o", "m.npz", "--valid-size", 0, *QUICK)
     assert ok("recommend", "m.npz", "007").out.endswith("  Three\n")
     assert ok("recommend", "m.npz", "7").out.endswith("  Two\n")
     assert "user id '07' is not among the 3 known users, such as '007'" in refused(
         "recommend", "m.npz", "07"
     )
-    assert ok("fold-in", "m.npz", "tt01=4", "--json").json["users"] == ["new user"]
+    assert ok("fold-in", "m.npz", "tt01=4", "--json").json["user_ids"] == ["new user"]
     Path("new.csv").write_text("userId,movieId,rating\n7,tt02,3\n8,tt01,4\n")  # 7 and 8: numbers
     found = ok("evaluate", "new.csv", "--model", "m.npz", "--json").json
     assert (found["test_ratings"], found["left_out"]) == (2, 0)
@@ -830,11 +820,11 @@ def test_ids_that_are_dates():
     found = ok("recommend", "m.npz", "all", "-n", 1, "--json").json
     assert [row["user_id"] for row in found["recommendations"]] == ["2024-01-31", "2024-02-01"]
     assert ok("similar", "m.npz", "--user", "2024-01-31", "--json").json["of"] == "2024-01-31"
-    assert ok("explain", "m.npz", "2024-02-01", 1, "--json").json["user"] == "2024-02-01"
+    assert ok("explain", "m.npz", "2024-02-01", 1, "--json").json["user_id"] == "2024-02-01"
     error = refused("fold-in", "m.npz", "1=4")
     assert error.endswith("--user-id must be given where ids are dates")
     found = ok("fold-in", "m.npz", "1=4", "--user-id", "2024-03-01", "--json").json
-    assert found["users"] == ["2024-03-01"]
+    assert found["user_ids"] == ["2024-03-01"]
 
 
 # --- refusals that are the same for all -----------------------------------------------------

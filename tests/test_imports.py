@@ -131,14 +131,13 @@ ALLOWED = {
     ],
     "reports": [
         "_files",
-        "ratings", "parameters", "objective", "solvers.als", "solvers.constrained",
-        "solvers.descent", "solvers.options", "solvers.result", "solvers.table", "solvers.varpro",
-        "solvers.vb", "workbook.layout",
+        "ratings", "parameters", "objective", "solvers", "solvers.constrained", "solvers.options",
+        "solvers.result", "solvers.table", "workbook.layout",
     ],
     "screenshot": ["_files", "workbook.package"],
     # What the command line does; `arguments` is how it is asked, `cli` how it answers.
     "commands": [],
-    "commands.shared": ["datasets", "ratings"],
+    "commands.shared": ["datasets", "ratings", "solvers.result"],
     "commands.workbook": [
         "_files", "commands.shared", "ratings", "datasets", "parameters", "objective", "estimator",
         "reports", "screenshot", "solvers", "solvers.grg", "solvers.options", "solvers.result",
@@ -146,7 +145,7 @@ ALLOWED = {
     ],
     # Commands about models know no workbook.
     "commands.models": ["_files", "_ids", "commands.shared", "estimator"],
-    "commands.recipe": ["commands.shared", "estimator", "ratings", "solvers.*"],
+    "commands.recipe": ["commands.shared", "estimator", "ratings", "solvers", "solvers.*"],
     "commands.*": [
         "_files", "commands.shared", "commands.models", "commands.recipe", "estimator",
         "evaluation", "evaluation.*", "ratings",
@@ -157,6 +156,7 @@ ALLOWED = {
         "arguments.shared", "commands.shared", "commands.workbook", "screenshot", "solvers",
         "solvers.options", "workbook.sheets",
     ],
+    "arguments.completion": ["arguments.shared", "commands.completion"],
     "arguments.models": ["arguments.shared", "commands.*", "fold_in", "recommend", "solvers.*"],
     "cli": ["*"],
     "__main__": ["cli"],
@@ -169,6 +169,7 @@ OUTSIDE = {
     "openpyxl": ["workbook.reader", "workbook.writer", "workbook.styles", "workbook.charts"],
     "matplotlib": ["plots.*"],
     "argparse": ["arguments.*", "cli"],
+    "shtab": ["commands.completion"],
     "tqdm": ["commands.shared"],
     "threadpoolctl": ["_jobs"],
     "distributed": ["dask"],

@@ -73,7 +73,7 @@ def test_minus_one_is_a_thread_a_core():
     ("n_jobs", "error", "message"),
     [
         (0, ValueError, "`n_jobs` must be >= 1, or -1 for one a core, got 0"),
-        (-2, ValueError, "`n_jobs` must be >= -1, got -2"),
+        (-2, ValueError, "`n_jobs` must be >= 1, or -1 for one a core, got -2"),
         (1.5, TypeError, "`n_jobs` must be a whole number, got 1.5"),
         (-1.0, TypeError, "`n_jobs` must be a whole number, got -1.0"),
         (True, TypeError, "`n_jobs` must be a whole number, got True"),

@@ -8,14 +8,17 @@ from typing import Any
 from shallow_cf.arguments.shared import (
     add_columns,
     add_ratings,
+    add_seed,
+    add_titles,
     command,
     file_name,
+    in_words,
+    one_of,
     share,
     whole_number,
 )
 from shallow_cf.commands.evaluate import OPTIONS, SPLITS, run_evaluate
 from shallow_cf.commands.recipe import DEFAULT_SOLVER, MARGIN, RECIPES, with_argument
-from shallow_cf.commands.shared import DEFAULT_SEED
 from shallow_cf.commands.train import run_train
 from shallow_cf.commands.use import (
     EVERYONE,
@@ -51,7 +54,7 @@ def add_commands(commands: Any) -> None:
     recommend.add_argument(
         "--among", metavar="FILE", type=file_name, help="only these items: a file with an id a line"
     )
-    _add_titles(recommend)
+    add_titles(recommend, beside="model")
     recommend.add_argument(
         "-o", "--output", metavar="FILE", type=file_name, help="csv to write (default: print)"
     )
@@ -65,12 +68,12 @@ def add_commands(commands: Any) -> None:
     whom.add_argument("--user", metavar="ID", help="like which user")
     _add_number(similar, "how many")
     similar.add_argument(
-        "--measure", choices=MEASURES, default=MEASURES[0],
-        help="cosine of the angle between embeddings, or their dot product, which prefers long "
-        "ones (default: %(default)s)",
+        "--measure", default=MEASURES[0], **one_of(MEASURES),
+        help="cosine between embeddings, or their dot product, which prefers long ones (default: "
+        "%(default)s)",
     )  # fmt: skip
     _add_min_ratings(similar)
-    _add_titles(similar)
+    add_titles(similar, beside="model")
 
     explain = command(
         commands, "explain", run_explain, "shallow-cf explain model.npz 17 260", writes=False
@@ -83,7 +86,7 @@ def add_commands(commands: Any) -> None:
         help="factors to show, those that count most; --json has all (default: %(default)s)",
     )  # fmt: skip
     _add_number(explain, "items to show that the user rated, the nearest to this one", 5)
-    _add_titles(explain)
+    add_titles(explain, beside="model")
 
     fold_in = command(
         commands, "fold-in", run_fold_in,
@@ -104,7 +107,7 @@ def add_commands(commands: Any) -> None:
         help=f"penalty on large numbers (default: {DEFAULT_REG:g}; variational Bayes has its own)",
     )  # fmt: skip
     _add_number(fold_in, "items to recommend")
-    _add_titles(fold_in)
+    add_titles(fold_in, beside="model")
     fold_in.add_argument(
         "-o", "--output", metavar="FILE", type=file_name,
         help="model to write, with the new user in it (.npz)",
@@ -120,23 +123,23 @@ def _add_train(commands: Any) -> None:
         "-o", "--output", metavar="FILE", required=True, type=file_name,
         help="model to write (.npz)",
     )  # fmt: skip
-    _add_seed(parser)
+    add_seed(parser)
     parser.add_argument(
-        "--valid", type=share, default=0.1, metavar="SHARE",
-        help="share of the ratings kept aside to judge by, 0 for none (default: %(default)s)",
+        "--valid-size", type=share, default=0.1, metavar="SHARE",
+        help="share kept aside to judge by, or 0 (default: %(default)s)",
     )  # fmt: skip
     parser.add_argument(
         "--patience", type=whole_number(1), metavar="N",
-        help="stop after so many epochs that are no better on the ratings kept aside, and take the "
-        "best (default: run all, take the last)",
+        help="stop after N epochs without a better one, and take the best (default: run all, take "
+        "the last)",
     )  # fmt: skip
     parser.add_argument(
         "--checkpoint", metavar="FILE", type=file_name,
-        help="file to keep the run in after each epoch (.npz)",
+        help="file to keep each epoch in (.npz), for --resume",
     )  # fmt: skip
     parser.add_argument(
         "--resume", action="store_true",
-        help="go on from the checkpoint, to the very bits an undisturbed run would reach",
+        help="go on from the checkpoint, with the same result",
     )  # fmt: skip
     _add_recipe(parser)
 
@@ -146,48 +149,47 @@ def _add_evaluate(commands: Any) -> None:
         commands, "evaluate", run_evaluate,
         "shallow-cf evaluate ratings.csv --split random", writes=False,
     )  # fmt: skip
-    add_ratings(parser)
-    parser.add_argument(
-        "--timestamp-column", metavar="NAME", help="column with the time (default: found)"
-    )
+    add_ratings(parser, with_timestamp=True)
     how = parser.add_mutually_exclusive_group(required=True)
     how.add_argument(
-        "--model", metavar="MODEL.npz", type=file_name, help="judge this model by all the ratings"
+        "--model", metavar="MODEL.npz", type=file_name, help="judge this model by the ratings"
     )
     how.add_argument(
-        "--split", choices=SPLITS,
-        help="train on a part of the ratings and judge by the rest: drawn at random, the latest, "
-        "or so many of each user",
+        "--split", **one_of(SPLITS),
+        help="train on a part, judge by the rest: drawn at random, the latest (time), or some of "
+        "each user (leave-k-out)",
     )  # fmt: skip
     how.add_argument(
         "--folds", type=whole_number(2), metavar="N",
-        help="train N times, each time judged by another part of the ratings",
+        help="train N times, each time judged by another part",
     )  # fmt: skip
     parser.add_argument(
         "--test-size", type=share, metavar="SHARE",
-        help="share of the ratings to judge by, with --split random and time (default: "
+        help="share to judge by, of --split random and time (default: "
         f"{OPTIONS['test_size'][1]})",
     )  # fmt: skip
     parser.add_argument(
         "-k", type=whole_number(1), metavar="N",
-        help="ratings of each user to judge by, with --split leave-k-out (default: "
+        help="ratings of each user to judge by, of --split leave-k-out (default: "
         f"{OPTIONS['k'][1]})",
     )  # fmt: skip
     parser.add_argument(
-        "--at", type=whole_number(1), metavar="N",
-        help=f"length of the lists to judge (default: {OPTIONS['at'][1]})",
+        "-n", type=whole_number(1), metavar="N",
+        help=f"items in each list that is judged (default: {OPTIONS['n'][1]})",
     )  # fmt: skip
     parser.add_argument(
         "--relevant", type=float, metavar="STARS",
-        help=f"from how many stars on a user liked an item (default: {OPTIONS['relevant'][1]:g})",
+        help=f"what a user liked has so many (default: {OPTIONS['relevant'][1]:g})",
     )  # fmt: skip
-    _add_seed(parser)
+    add_seed(parser)
     _add_recipe(parser)
 
 
 def _add_recipe(parser: argparse.ArgumentParser) -> None:
     """What the model is and how it is trained; None stands for the default of the recipe."""
-    group = parser.add_argument_group("the model and its training (default: the notebooks' recipe)")
+    of_all = parser.add_argument_group("the model (default: the notebooks' recipe)")
+    of_sgd = parser.add_argument_group("training by --solver sgd")
+    of_others = parser.add_argument_group("training by --solver als or vb")
 
     def add(name: str, help_: str, **kind: Any) -> None:
         """An option, with what its default is for each solver that knows it."""
@@ -196,41 +198,40 @@ def _add_recipe(parser: argparse.ArgumentParser) -> None:
         if len(set(shown.values())) == 1:
             default = next(iter(shown.values()))
         else:
-            default = ", ".join(f"{it} with {solver}" for solver, it in shown.items())
-        if DEFAULT_SOLVER not in known:
-            help_ += f", with {with_argument(name)}"
+            default = ", ".join(f"{solver} {it}" for solver, it in shown.items())
+        of_one = {("sgd",): of_sgd, ("als",): of_others, ("als", "vb"): of_others}
+        group = of_one.get(tuple(known), of_all)
+        if tuple(known) in (("als",), ("sgd", "als")):
+            help_ += f", {with_argument(name)} only"
         option = f"--{name.replace('_', '-')}"
         group.add_argument(option, help=f"{help_} (default: {default})", **kind)
 
-    group.add_argument(
-        "--solver", choices=tuple(RECIPES),
-        help="gradient descent, alternating least squares or variational Bayes (default: "
-        f"{DEFAULT_SOLVER})",
+    of_all.add_argument(
+        "--solver", **one_of(RECIPES),
+        help=f"how to train: {in_words(RECIPES)} (default: {DEFAULT_SOLVER})",
     )  # fmt: skip
     add("factors", "numbers in an embedding", type=whole_number(1), metavar="K")
     add("epochs", "times to go through the ratings", type=whole_number(1), metavar="N")
     add("learning_rate", "size of the steps, at its highest", type=float, metavar="ETA")
     add("batch_size", "ratings a step", type=whole_number(1), metavar="N")
-    add("loss", "what a step descends, mean or half the sum", choices=LOSSES)
-    add("optimizer", "rule by which a gradient moves the numbers", choices=tuple(OPTIMIZERS))
+    add("loss", f"what a step descends: {in_words(LOSSES)}", **one_of(LOSSES))
+    add("optimizer", f"rule of the steps: {in_words(OPTIMIZERS)}", **one_of(OPTIMIZERS))
     add("weight_decay", "pull towards 0, with adamw", type=float, metavar="D")
-    add("schedule", "how the learning rate changes", choices=tuple(SCHEDULES))
-    add("iterations", "most sweeps through users and items", type=whole_number(1), metavar="N")
-    add("reg", "L2 penalty in the loss", type=float, metavar="L")
-    add(
-        "weighted", "--reg once for each rating, as Spark has it", action="store_true", default=None
-    )
+    add("schedule", f"of the learning rate: {in_words(SCHEDULES)}", **one_of(SCHEDULES))
+    add("iterations", "most sweeps", type=whole_number(1), metavar="N")
+    add("reg", "L2 penalty", type=float, metavar="L")
+    add("weighted", "--reg for each rating, as Spark has it", action="store_true", default=None)
     add("bias", "a bias for each user and item", action=argparse.BooleanOptionalAction)
     add(
-        "global_mean", "start predictions from the mean of the ratings",
+        "global_mean", "start from the mean of the ratings",
         action=argparse.BooleanOptionalAction,
     )  # fmt: skip
-    add("jobs", "threads, -1 for one a core", type=int, metavar="N")
-    ends = group.add_mutually_exclusive_group()
+    add("jobs", "threads, or -1 for one a core", type=int, metavar="N")
+    ends = of_sgd.add_mutually_exclusive_group()
     ends.add_argument(
         "--range", nargs=2, type=float, metavar=("LOW", "HIGH"),
-        help="stars between which a sigmoid keeps predictions (default: the ratings' range and "
-        f"{MARGIN} more on each side)",
+        help="where a sigmoid keeps predictions (default: the ratings' range and "
+        f"{MARGIN} stars on each side)",
     )  # fmt: skip
     ends.add_argument("--no-range", dest="range", action="store_const", const=(), help="no sigmoid")
 
@@ -256,19 +257,4 @@ def _add_min_ratings(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--min-ratings", type=whole_number(0), default=0, metavar="N",
         help="leave out what has fewer ratings (default: %(default)s)",
-    )  # fmt: skip
-
-
-def _add_seed(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--seed", type=whole_number(0), default=DEFAULT_SEED, metavar="S",
-        help="of all that is drawn at random (default: %(default)s)",
-    )  # fmt: skip
-
-
-def _add_titles(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--titles", metavar="FILE", type=file_name,
-        help="movies.csv, movies.dat or u.item with what the items are called (default: such a "
-        "file beside the model)",
     )  # fmt: skip

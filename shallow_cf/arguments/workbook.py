@@ -5,8 +5,14 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from shallow_cf.arguments.shared import add_ratings, command, file_name, whole_number
-from shallow_cf.commands.shared import DEFAULT_SEED
+from shallow_cf.arguments.shared import (
+    add_ratings,
+    add_seed,
+    add_titles,
+    command,
+    file_name,
+    whole_number,
+)
 from shallow_cf.commands.workbook import (
     DEMO_WORKBOOK,
     LESSON_SIZE,
@@ -27,10 +33,7 @@ from shallow_cf.workbook.sheets import TEACHING_SHEETS, TEACHING_SIZE
 def add_commands(commands: Any) -> None:
     """Add demo, crosstab, export, solve, import, check and screenshot."""
     demo = command(commands, "demo", run_demo, "shallow-cf demo --seed 7")
-    demo.add_argument(
-        "--seed", type=whole_number(0), default=DEFAULT_SEED, metavar="S",
-        help="of the start (default: %(default)s)",
-    )  # fmt: skip
+    add_seed(demo, "the start")
     demo.add_argument(
         "-o", "--output", metavar="FILE", type=file_name,
         help=f"workbook to write (default: {DEMO_WORKBOOK}, numbered where one stands)",
@@ -60,21 +63,14 @@ def add_commands(commands: Any) -> None:
     export.add_argument(
         "--bias", action="store_true", help="add the sheet with a bias for each user and item"
     )
-    export.add_argument(
-        "--seed", type=whole_number(0), default=DEFAULT_SEED, metavar="S",
-        help="of the random embeddings (default: %(default)s)",
-    )  # fmt: skip
+    add_seed(export, "the random embeddings")
     export.add_argument(
         "--sheets", type=_sheet_names, metavar="LIST",
         help="sheets to add, with commas between them, or none; of: "
         f"{', '.join(('bias', *TEACHING_SHEETS))} (default: all but bias for tables up to "
         f"{TEACHING_SIZE} x {TEACHING_SIZE}, else none)",
     )  # fmt: skip
-    export.add_argument(
-        "--titles", metavar="FILE", type=file_name,
-        help="movies.csv, movies.dat or u.item with what the items are called (default: such a "
-        "file beside the ratings)",
-    )  # fmt: skip
+    add_titles(export, beside="ratings")
     export.add_argument(
         "--solve", action="store_true", help="write solved embeddings instead of random ones"
     )
@@ -118,10 +114,11 @@ def _add_workbook(parser: argparse.ArgumentParser, sheets: str = "the one that o
     parser.add_argument("workbook", metavar="BOOK.xlsx", type=file_name, help="workbook to read")
     parser.add_argument("--sheet", metavar="NAME", help=f"sheet to read (default: {sheets})")
     parser.add_argument(
-        "--ratings", metavar="RANGE", help="where the ratings are, such as H2:V16 (default: found)"
-    )
+        "--ratings-at", metavar="RANGE",
+        help="where the ratings are, such as H2:V16 (default: found)",
+    )  # fmt: skip
     parser.add_argument(
-        "--factors", metavar="RANGES",
+        "--factors-at", metavar="RANGES",
         help="where users' and items' embeddings are, such as B25:F39,H19:V23 (default: found)",
     )  # fmt: skip
 
@@ -136,11 +133,11 @@ def _add_solver(parser: argparse.ArgumentParser) -> None:
         "--report", action="store_true", help="print the Answer, Sensitivity and Limits reports"
     )
     parser.add_argument(
-        "--seed", type=whole_number(0), metavar="S",
-        help="of multistart's starts and of SGD (default: other numbers each time)",
+        "--seed", type=whole_number(0), metavar="SEED",
+        help="of all that is drawn at random (default: the workbook's, else new each time)",
     )  # fmt: skip
     dialog = parser.add_argument_group(
-        "options of the Solver dialog (default: with grg the workbook's, else the method's own)"
+        "the Solver dialog (default: with grg the workbook's, else the method's own)"
     )
     aim = dialog.add_mutually_exclusive_group()
     aim.add_argument("--to", choices=TARGETS[:2], help="what to do with the objective")
@@ -165,7 +162,7 @@ def _add_solver(parser: argparse.ArgumentParser) -> None:
         help="measure variables by their size at the start",
     )  # fmt: skip
     dialog.add_argument("--iterations", type=int, metavar="N", help="most iterations")
-    dialog.add_argument("--max-time", type=float, metavar="S", help="most seconds")
+    dialog.add_argument("--max-time", type=float, metavar="SECONDS", help="most seconds")
     dialog.add_argument(
         "--multistart", action=argparse.BooleanOptionalAction,
         help="search from many random starts and keep the best end",

@@ -12,17 +12,19 @@ from shallow_cf.commands.models import load, places
 from shallow_cf.commands.recipe import (
     divergence_in_words,
     given,
-    is_interrupted,
     make_model,
     model_words,
     most_steps,
     step_name,
 )
 from shallow_cf.commands.shared import (
+    DONE,
+    INTERRUPTED,
     Args,
     Outcome,
     Step,
     error_lines,
+    is_interrupted,
     progress,
     read,
     records,
@@ -46,17 +48,18 @@ SPLITS = ("random", "time", "leave-k-out")
 OPTIONS: dict[str, tuple[str, Any, tuple[str, ...]]] = {
     "test_size": ("--test-size", 0.2, ("random", "time")),
     "k": ("-k", 1, ("leave-k-out",)),
-    "at": ("--at", 10, ("model", *SPLITS)),
+    "n": ("-n", 10, ("model", *SPLITS)),
     "relevant": ("--relevant", 4.0, ("model", *SPLITS)),
 }
 
 
 def run_evaluate(args: Args) -> Outcome:
-    """How far predictions are off on ratings the model has not seen, and how good lists are.
+    """How good predictions and lists are, by unseen ratings.
 
     The ratings judge a saved model (--model), or a model is trained on a part of them and
     judged on the rest (--split, --folds). The two baselines, which have no embeddings, stand
-    beside it: the mean of all ratings, and the mean with a bias for each user and item.
+    beside it: the mean of all ratings, and the mean with a bias for each user and item. Ctrl-C
+    keeps the folds that are done; the exit status is 130.
     """
     _fill_in(args)
     if args.model is not None:
@@ -84,8 +87,8 @@ def _judge_saved(args: Args) -> Outcome:
     ratings = read(args).top(args.users, args.items)
     test, left_out = _unseen(model, ratings, args)
     notes = [f"NB: {count} of {len(ratings)} ratings {why}." for why, count in left_out.items()]
-    with progress("judging") as step:
-        settings: dict[str, Any] = {"k": args.at, "relevant": args.relevant, "callback": step}
+    with progress(args, "judging") as step:
+        settings: dict[str, Any] = {"k": args.n, "relevant": args.relevant, "callback": step}
         if model.ratings_ is None:
             table = pd.DataFrame([evaluate(model, test, **settings)], index=["this model"])
         else:
@@ -139,10 +142,10 @@ def _judge_split(args: Args, ratings: Ratings) -> Outcome:
     model = make_model(args, ratings)
     if test.rating.max() < args.relevant:  # before the training rather than after it
         raise ValueError(f"--relevant: no test rating has {args.relevant:g} stars or more")
-    with progress("training", f"{step_name(model)}s", most_steps(model)) as step:
+    with progress(args, "training", f"{step_name(model)}s", most_steps(model)) as step:
         _fit(model, train, step)
-    with progress("judging") as step:
-        settings: dict[str, Any] = {"k": args.at, "relevant": args.relevant, "callback": step}
+    with progress(args, "judging") as step:
+        settings: dict[str, Any] = {"k": args.n, "relevant": args.relevant, "callback": step}
         table = compare({"this model": model}, train, test, **settings)
     n_cold = _n_cold(train, test)
     cold = f"NB: {n_cold} of them have a user or item without a rating to learn from."
@@ -158,7 +161,7 @@ def _judge_split(args: Args, ratings: Ratings) -> Outcome:
 def _fit(model: MatrixFactorization, ratings: Ratings, step: Step | None) -> None:
     """Fit a model, wholly: half a training judges nothing."""
     model.fit(ratings, callback=step)
-    if is_interrupted(model):
+    if is_interrupted(model.result_):
         raise KeyboardInterrupt
 
 
@@ -186,14 +189,14 @@ class _Watched:
 
 def _judge_folds(args: Args, ratings: Ratings) -> Outcome:
     model = make_model(args, ratings)
-    with progress("training", f"{step_name(model)}s", args.folds * most_steps(model)) as step:
+    with progress(args, "training", f"{step_name(model)}s", args.folds * most_steps(model)) as step:
         models: dict[str, Any] = {
             **{name: kind() for name, kind in BASELINES.items()},
             "this model": _Watched(model, step),
         }
-        tables = {
-            name: cross_validate(it, ratings, args.folds, args.seed) for name, it in models.items()
-        }
+        tables = {name: _folds_done(it, ratings, args) for name, it in models.items()}
+    done = len(tables["this model"])
+    tables = {name: table.head(done) for name, table in tables.items()}
     means = {
         name: {error: float(table[error].mean()) for error in ("rmse", "mae")}
         for name, table in tables.items()
@@ -204,14 +207,27 @@ def _judge_folds(args: Args, ratings: Ratings) -> Outcome:
         f"{args.ratings}: {size_words(ratings)}",
         f"{args.folds} folds, each judged by a model trained on the others: {model_words(model)}",
         "",
+        *([f"Interrupted after {done} of them."] if done < args.folds else []),
         "RMSE of each fold, stars:",
         *table_lines(by_fold, dict.fromkeys(models, ".4f")),
         "",
-        "Means of all folds, stars:",
+        "Means of these folds, stars:",
         *error_lines(means),
     ]
     folds = {name: records(table) for name, table in tables.items()}
-    return Outcome({"folds": folds, "results": means}, "\n".join(lines))
+    data = {"folds": folds, "results": means}
+    return Outcome(data, "\n".join(lines), INTERRUPTED if done < args.folds else DONE)
+
+
+def _folds_done(model: Any, ratings: Ratings, args: Args) -> pd.DataFrame:
+    """A row for each fold; after Ctrl-C for each that was done, if there is one."""
+    rows: list[dict[str, float]] = []
+    try:
+        return cross_validate(model, ratings, args.folds, args.seed, rows.append)
+    except KeyboardInterrupt:
+        if not rows:
+            raise
+        return pd.DataFrame(rows)
 
 
 def _outcome(data: dict[str, Any], table: pd.DataFrame, lines: list[str], args: Args) -> Outcome:
@@ -228,7 +244,7 @@ def _outcome(data: dict[str, Any], table: pd.DataFrame, lines: list[str], args: 
         "Errors, stars:",
         *error_lines(results),
         "",
-        f"Lists of {args.at} for each user; liked is what got {args.relevant:g} stars or more:",
+        f"Lists of {args.n} for each user; liked is what got {args.relevant:g} stars or more:",
         *table_lines(shown, dict.fromkeys(lists, ".4f")),
     ]
     return Outcome(data | {"results": results}, "\n".join(lines))

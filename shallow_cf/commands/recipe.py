@@ -9,6 +9,7 @@ from typing import Any
 from shallow_cf.commands.shared import Args
 from shallow_cf.estimator import MatrixFactorization
 from shallow_cf.ratings import Ratings
+from shallow_cf.solvers import SOLVERS
 from shallow_cf.solvers.als import ALSOptions
 from shallow_cf.solvers.descent import DivergenceError, SGDOptions
 from shallow_cf.solvers.optimizers import OPTIMIZERS, AdamW
@@ -51,8 +52,6 @@ RECIPES: dict[str, dict[str, Any]] = {
 #: All of them, each once.
 ARGUMENTS = list(dict.fromkeys(name for recipe in RECIPES.values() for name in recipe))
 DEFAULT_SOLVER = next(iter(RECIPES))
-#: What the methods are called, but for the default one, which goes without saying.
-_IN_WORDS = {"als": "alternating least squares", "vb": "variational Bayes"}
 #: How far beyond the ratings predictions may go, stars: a sigmoid never reaches its ends.
 MARGIN = 0.5
 
@@ -60,11 +59,14 @@ MARGIN = 0.5
 def given(args: Args) -> list[str]:
     """The arguments of the recipe that the command line has, as it has them."""
     names = [name for name in ("solver", *ARGUMENTS) if getattr(args, name) is not None]
-    return [_option(name) for name in names]
+    return [_typed(args, name) for name in names]
 
 
-def _option(name: str) -> str:
-    return f"--{name.replace('_', '-')}"
+def _typed(args: Args, name: str) -> str:
+    """An option as it was typed: --bias or --no-bias."""
+    value = getattr(args, name)
+    is_off = value is False or value == ()
+    return f"--{'no-' * is_off}{name.replace('_', '-')}"
 
 
 def solver_of(args: Args) -> str:
@@ -76,7 +78,7 @@ def check_for_sgd(args: Args, *names: str) -> None:
     """Refuse arguments that only gradient descent knows."""
     for name in names:
         if solver_of(args) != "sgd" and getattr(args, name):
-            raise ValueError(f"{_option(name)} goes with --solver sgd only")
+            raise ValueError(f"{_typed(args, name)} goes with --solver sgd only")
 
 
 def settings(args: Args) -> dict[str, Any]:
@@ -90,7 +92,7 @@ def settings(args: Args) -> dict[str, Any]:
     recipe = RECIPES[solver_of(args)]
     for name in ARGUMENTS:
         if getattr(args, name) is not None and name not in recipe:
-            raise ValueError(f"{_option(name)} goes with --solver {with_argument(name)} only")
+            raise ValueError(f"{_typed(args, name)} goes with --solver {with_argument(name)} only")
     return {
         name: default if getattr(args, name) is None else getattr(args, name)
         for name, default in recipe.items()
@@ -179,13 +181,13 @@ def _range(wanted: Any, ratings: Ratings) -> tuple[float, float] | None:
 
 def step_name(model: MatrixFactorization) -> str:
     """What the steps of a training are called."""
-    return "sweep" if model.solver in _IN_WORDS else "epoch"
+    return "epoch" if model.solver == "sgd" else "sweep"
 
 
 def most_steps(model: MatrixFactorization) -> int:
     """How many of them there will be, if nothing ends the training before."""
     options = model.solver_options
-    return int(options.n_iterations if model.solver in _IN_WORDS else options.n_epochs)
+    return int(options.n_epochs if model.solver == "sgd" else options.n_iterations)
 
 
 def model_words(model: MatrixFactorization) -> str:
@@ -196,7 +198,8 @@ def model_words(model: MatrixFactorization) -> str:
         f"{model.n_factors} factors",
         "biases" if model.bias else "no biases",
         *(["the global mean"] if model.global_mean else []),
-        _IN_WORDS.get(model.solver, limits),
+        # Which of the methods it was goes without saying for the default one.
+        limits if model.solver == DEFAULT_SOLVER else SOLVERS[model.solver].words,
     ]
     return ", ".join(parts)
 
@@ -211,8 +214,3 @@ def divergence_in_words() -> Iterator[None]:
         raise ValueError(
             f"diverged in epoch {error.epoch} with --learning-rate {rate:g}: try {rate / 4:g}"
         ) from error
-
-
-def is_interrupted(model: MatrixFactorization) -> bool:
-    """Whether Ctrl-C ended the training."""
-    return model.result_.message.startswith("Interrupted")

@@ -16,6 +16,7 @@ import pandas as pd
 
 from shallow_cf.datasets import find_titles, read_ratings, read_titles
 from shallow_cf.ratings import Ratings
+from shallow_cf.solvers.result import SolverResult
 
 #: Exit statuses.
 DONE, CHECK_FAILED, BAD_INPUT, INTERRUPTED = 0, 1, 2, 130
@@ -41,7 +42,7 @@ class Outcome:
 
 def read(args: Args, path: str | None = None) -> Ratings:
     """All ratings of the file that a command was given."""
-    with reading() as progress:
+    with reading(args) as step:
         return read_ratings(
             args.ratings if path is None else path,
             user=args.user_column,
@@ -49,7 +50,7 @@ def read(args: Args, path: str | None = None) -> Ratings:
             rating=args.rating_column,
             timestamp=getattr(args, "timestamp_column", None),
             duplicates=args.duplicates,
-            progress=progress,
+            progress=step,
         )
 
 
@@ -141,6 +142,17 @@ def error_lines(errors: dict[str, dict[str, float]]) -> list[str]:
     return table_lines(table, {"RMSE": ".4f", "MAE": ".4f"})
 
 
+# --- interruption -------------------------------------------------------------------------
+
+
+def is_interrupted(result: SolverResult) -> bool:
+    """Whether Ctrl-C ended a run; the callbacks here never ask to stop.
+
+    Solver has a code for that, the methods without codes say it.
+    """
+    return result.code == 6 or result.message.startswith("Interrupted")
+
+
 # --- progress ---------------------------------------------------------------------------
 
 #: Called with what is known of a step; fits wherever a callback is taken.
@@ -148,12 +160,14 @@ Step = Callable[[Mapping[str, float]], None]
 
 
 @contextmanager
-def progress(name: str, steps: str = "steps", total: int | None = None) -> Iterator[Step | None]:
+def progress(
+    args: Args, name: str, steps: str = "steps", total: int | None = None
+) -> Iterator[Step | None]:
     """A progress line for long runs, on a terminal with tqdm installed; else nothing.
 
     Where the `total` is known there is a bar, from the first moment on.
     """
-    if not _shows_progress():
+    if not _shows_progress(args):
         yield None
         return
     from tqdm import tqdm
@@ -171,9 +185,9 @@ def progress(name: str, steps: str = "steps", total: int | None = None) -> Itera
 
 
 @contextmanager
-def reading() -> Iterator[Callable[[int, int], None] | None]:
+def reading(args: Args) -> Iterator[Callable[[int, int], None] | None]:
     """A bar for a file that takes longer than a second to read; where, is said by `progress`."""
-    if not _shows_progress():
+    if not _shows_progress(args):
         yield None
         return
     from tqdm import tqdm
@@ -187,5 +201,6 @@ def reading() -> Iterator[Callable[[int, int], None] | None]:
         yield step
 
 
-def _shows_progress() -> bool:
-    return sys.stderr.isatty() and find_spec("tqdm") is not None
+def _shows_progress(args: Args) -> bool:
+    is_watched = sys.stderr is not None and sys.stderr.isatty() and not args.quiet
+    return is_watched and find_spec("tqdm") is not None

@@ -11,7 +11,6 @@ from shallow_cf.commands.models import save
 from shallow_cf.commands.recipe import (
     check_for_sgd,
     divergence_in_words,
-    is_interrupted,
     make_model,
     model_words,
     most_steps,
@@ -25,6 +24,7 @@ from shallow_cf.commands.shared import (
     Step,
     check_output,
     error_lines,
+    is_interrupted,
     progress,
     read,
     records,
@@ -39,25 +39,27 @@ from shallow_cf.ratings import Ratings
 
 
 def run_train(args: Args) -> Outcome:
-    """A model of real data by gradient descent, as the lessons' notebooks train it.
+    """A model of real data, judged by ratings kept aside.
 
-    Or, with --solver, by alternating least squares (als) or variational Bayes (vb), which need
-    no learning rate. Ctrl-C keeps the last full epoch, or sweep: the model is written and the
-    exit status is 130. The ratings kept aside are stored with the model, so that they are not
-    recommended.
+    By gradient descent (sgd), as the lessons' notebooks train it; or, with --solver, by
+    alternating least squares (als) or variational Bayes (vb), which need no learning rate.
+    Ctrl-C keeps the last full epoch, or sweep: the model is written and the exit status is 130.
+    The ratings kept aside are stored with the model, so that they are not recommended.
     """
     check_for_sgd(args, "patience", "checkpoint", "resume")
     check_output(Path(args.output), args.force, ".npz", source=args.ratings)
     _check_checkpoint(args)
-    if args.patience is not None and not args.valid:
-        raise ValueError("--patience needs ratings kept aside: --valid must be more than 0")
+    if args.patience is not None and not args.valid_size:
+        raise ValueError("--patience needs ratings kept aside: --valid-size must be more than 0")
     ratings = read(args).top(args.users, args.items)
-    fitted_on, aside = split(ratings, args.valid, args.seed) if args.valid else (ratings, None)
+    fitted_on, aside = (
+        split(ratings, args.valid_size, args.seed) if args.valid_size else (ratings, None)
+    )
     model = make_model(args, ratings, args.patience)
     unit = step_name(model)
-    with progress("training", f"{unit}s", most_steps(model)) as step:
+    with progress(args, "training", f"{unit}s", most_steps(model)) as step:
         model = _trained(args, model, fitted_on, aside, step)
-    cut_short = is_interrupted(model)
+    cut_short = is_interrupted(model.result_)
     if cut_short and model.result_.iterations == 0:
         raise KeyboardInterrupt  # there is nothing to keep
     model.ratings_ = ratings  # those kept aside as well: users have seen these items

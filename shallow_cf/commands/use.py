@@ -38,7 +38,7 @@ _BATCH = 2000
 
 
 def run_recommend(args: Args) -> Outcome:
-    """The items a user should like best, without those the user has rated."""
+    """The items a user should like best, of those not rated yet."""
     if args.output is not None:
         check_output(Path(args.output), args.force, source=args.model)
     model = load(args)
@@ -54,13 +54,13 @@ def run_recommend(args: Args) -> Outcome:
     }
     batches = [users[k : k + _BATCH] for k in range(0, len(users), _BATCH)]
     lists = []
-    with progress("recommending", "batches", len(batches)) as step:
+    with progress(args, "recommending", "batches", len(batches)) as step:
         for batch in batches:
             lists.append(model.recommend(batch, args.n, **settings))
             if step is not None:
                 step({})
     table = pd.concat(lists, ignore_index=True)
-    data = {"users": len(users), "recommendations": len(table), "output": args.output}
+    data: dict[str, Any] = {"users": len(users), "rows": len(table), "output": args.output}
     if args.output is None:
         return Outcome(data | {"recommendations": records(table)}, _blocks(table, users))
     text = table.to_csv(index=False, float_format="%.4f", lineterminator="\n")
@@ -70,7 +70,7 @@ def run_recommend(args: Args) -> Outcome:
 
 
 def run_similar(args: Args) -> Outcome:
-    """The items most like an item, or the users most like a user, by their embeddings."""
+    """The items most like an item, or the users like a user."""
     model = load(args)
     _check_ratings_kept(args, model)
     titles = item_titles(args, model)
@@ -89,7 +89,7 @@ def run_similar(args: Args) -> Outcome:
 
 
 def run_explain(args: Args) -> Outcome:
-    """How the prediction of a user for an item comes about, term by term."""
+    """How a prediction comes about, term by term."""
     model = load(args)
     titles = item_titles(args, model)
     user = known_ids(model.user_ids_, [args.user], "user")[0]
@@ -97,8 +97,8 @@ def run_explain(args: Args) -> Outcome:
     n = args.n if model.ratings_ is not None else 0
     why = model.explain(user, item, n=n, titles=titles)
     data = {
-        "user": _json_id(user),
-        "item": _json_id(item),
+        "user_id": _json_id(user),
+        "item_id": _json_id(item),
         "title": why.title or None,
         "prediction": why.prediction,
         "score": why.score,
@@ -119,9 +119,9 @@ def run_explain(args: Args) -> Outcome:
 
 
 def run_fold_in(args: Args) -> Outcome:
-    """What a new user should like, from a few ratings and without training.
+    """What a new user should like, from a few ratings.
 
-    With -o the model is written with the new user in it.
+    Nothing is trained; with -o the model is written with the new user in it.
     """
     if args.output is not None:
         check_output(Path(args.output), args.force, ".npz", source=args.model)
@@ -145,7 +145,7 @@ def run_fold_in(args: Args) -> Outcome:
         notes.append(f"{args.output}: {model.parameters_.n_users} users, the new ones at the end")
     table = pd.concat(lists, ignore_index=True)
     data = {
-        "users": [_json_id(user) for user in users],
+        "user_ids": [_json_id(user) for user in users],
         "recommendations": records(table),
         "output": args.output,
     }

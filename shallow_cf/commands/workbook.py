@@ -13,10 +13,12 @@ from shallow_cf._files import whole_file
 from shallow_cf.commands.shared import (
     CHECK_FAILED,
     DONE,
+    INTERRUPTED,
     Args,
     Outcome,
     check_output,
     finite,
+    is_interrupted,
     progress,
     read,
     records,
@@ -54,10 +56,10 @@ DEMO_WORKBOOK = "collab_filter.xlsx"
 _LESSON_QUESTION = (294, 296)
 #: What the demo compares: title, solver, settings.
 _DEMO_RUNS = {
-    "sgd": ("mini-batch SGD", "sgd", None),
-    "grg": ("Solver (GRG Nonlinear)", "grg", None),
+    "sgd": (SOLVERS["sgd"].words, "sgd", None),
+    "grg": (f"Solver ({SOLVERS['grg'].words})", "grg", None),
     "multistart": ("Solver, multistart", "grg", SolverOptions(multistart=True)),
-    "varpro": ("variable projection", "varpro", None),
+    "varpro": (SOLVERS["varpro"].words, "varpro", None),
 }
 #: The arguments of `solve` that are settings of a solver.
 _SOLVER_ARGUMENTS = (
@@ -68,7 +70,7 @@ _SOLVER_ARGUMENTS = (
 
 
 def run_demo(args: Args) -> Outcome:
-    """The whole spreadsheet once: train four ways, write the workbook, read it back."""
+    """The lesson at once: train four ways, write the workbook."""
     path = Path(DEMO_WORKBOOK if args.output is None else args.output)
     if args.output is None and not args.force:
         path = _free_path(path)
@@ -76,11 +78,13 @@ def run_demo(args: Args) -> Outcome:
     ratings = load_crosstab()
     models = {}
     for name, (_, solver, settings) in _DEMO_RUNS.items():
-        with progress(name) as callback:
+        with progress(args, name) as callback:
             model = MatrixFactorization(
                 solver=solver, solver_options=settings, random_state=args.seed
             )
             models[name] = model.fit(ratings, callback=callback)
+        if is_interrupted(model.result_):
+            raise KeyboardInterrupt  # a comparison of half the runs compares nothing
     solved = models["grg"].result_
     write_workbook(
         path,
@@ -88,7 +92,7 @@ def run_demo(args: Args) -> Outcome:
         models["grg"],
         overwrite=args.force,
         runs={name: model.result_.trace for name, model in models.items()},
-        reports=[answer_report(ratings, solved, sheet="dotprod")],
+        reports=[answer_report(ratings, solved, SolverOptions(), sheet="dotprod")],
     )
     book = read_workbook(path)
     check = check_model(book)
@@ -104,7 +108,7 @@ def run_demo(args: Args) -> Outcome:
         "start_rmse": solved.rmse_before,
         **{name: _demo_data(model.result_) for name, model in models.items()},
         "predictions": predictions,
-        "workbook": str(path),
+        "output": str(path),
         "cells": cells,
         "max_difference": difference,
     }
@@ -122,7 +126,7 @@ def run_demo(args: Args) -> Outcome:
         "Predictions for blank cells, stars:",
         f"{'user':>8}{'movie':>8}{'SGD':>8}{'Solver':>8}",
         *(
-            f"{row['user']:>8}{row['item']:>8}{row['sgd']:>8.2f}{row['grg']:>8.2f}"
+            f"{row['user_id']:>8}{row['item_id']:>8}{row['sgd']:>8.2f}{row['grg']:>8.2f}"
             for row in predictions
         ),
         f"(User {user} and movie {item} are the lesson's question: "
@@ -172,8 +176,8 @@ def run_export(args: Args) -> Outcome:
         sheets[sheet] = Parameters.random(
             ratings.n_users, ratings.n_items, args.factors, bias=bias, random_state=args.seed
         )
-        if args.solve:
-            with progress(sheet) as callback:
+        if args.solve and not any(map(is_interrupted, results.values())):
+            with progress(args, sheet) as callback:
                 results[sheet] = grg.solve(ratings, sheets[sheet], callback=callback)
             sheets[sheet] = results[sheet].parameters
     write_workbook(
@@ -184,7 +188,10 @@ def run_export(args: Args) -> Outcome:
         sheets=_explaining_sheets(args),
         titles=names,
         runs={f"{sheet}: Solver": result.trace for sheet, result in results.items()},
-        reports=[answer_report(ratings, it, sheet=sheet) for sheet, it in results.items()],
+        reports=[
+            answer_report(ratings, it, SolverOptions(), sheet=sheet)
+            for sheet, it in results.items()
+        ],
     )
     rmse = {name: objective.rmse(ratings, parameters) for name, parameters in sheets.items()}
     shown = list(sheets)[-1]
@@ -192,7 +199,7 @@ def run_export(args: Args) -> Outcome:
         **sizes(ratings),
         "factors": args.factors,
         "bias": with_bias,
-        "solved": args.solve,
+        "solved": len(results) == len(sheets),
         "rmse": rmse[shown],
         "sheets": rmse,
         "output": args.output,
@@ -202,15 +209,17 @@ def run_export(args: Args) -> Outcome:
         f"{args.output}: {size_words(ratings)}, {args.factors} factors; RMSE "
         + ", ".join(f"{value:.6f} on sheet {name}" for name, value in rmse.items()),
     ]
-    return Outcome(data, "\n".join(lines))
+    is_cut_short = any(map(is_interrupted, results.values()))
+    return Outcome(data, "\n".join(lines), INTERRUPTED if is_cut_short else DONE)
 
 
 def run_solve(args: Args) -> Outcome:
-    """What pressing Solve does, without Excel; Ctrl-C keeps what was reached.
+    """What pressing Solve does, without Excel.
 
-    Objective, constraints and options are those of the Solver dialog stored in the
-    workbook; the ones given here come first. Without a solution nothing is written and the
-    exit status is 1. On the sheet new_user only that user's numbers are found, exactly.
+    Objective, constraints and options are those of the Solver dialog stored in the workbook;
+    the ones given here come first. Without a solution nothing is written and the exit status
+    is 1. Ctrl-C keeps what was reached: it is written, and the exit status is 130. On the
+    sheet new_user only that user's numbers are found, exactly.
     """
     source = Path(args.workbook)
     output = source if args.in_place else Path(args.output)
@@ -226,11 +235,12 @@ def run_solve(args: Args) -> Outcome:
         return _solve_new_user(args, output)
     book = _book(args)
     options = _solver_settings(args, book)
-    with progress("Solver") as callback:
+    with progress(args, "Solver") as callback:
         result: SolverResult = SOLVERS[args.method].solve(
             book.ratings, book.parameters, options, callback, args.seed
         )
     is_solved = result.code not in WITHOUT_SOLUTION
+    status = INTERRUPTED if is_interrupted(result) else DONE if is_solved else CHECK_FAILED
     answer = answer_report(book.ratings, result, options, layout=book.layout, sheet=book.sheet)
     outdated: list[str] = []
     if is_solved:
@@ -276,7 +286,7 @@ def run_solve(args: Args) -> Outcome:
     else:
         lines.append(f"{output} was not written.")
     text = "\n\n".join(["\n".join(lines), *map(str, reports)])
-    return Outcome(data, text, DONE if is_solved else CHECK_FAILED)
+    return Outcome(data, text, status)
 
 
 def run_import(args: Args) -> Outcome:
@@ -317,8 +327,10 @@ def run_import(args: Args) -> Outcome:
 
 
 def run_check(args: Args) -> Outcome:
-    """Whether a workbook's stored results are what its formulas should give."""
-    checks = check_workbook(args.workbook, args.sheet, ratings=args.ratings, factors=args.factors)
+    """Whether a workbook's results are what its formulas give."""
+    checks = check_workbook(
+        args.workbook, args.sheet, ratings=args.ratings_at, factors=args.factors_at
+    )
     ok = all(check.ok for check in checks)
     data = {
         "cells": sum(check.cells for check in checks),
@@ -374,7 +386,9 @@ def _demo_data(result: SolverResult) -> dict[str, Any]:
 def _solve_new_user(args: Args, output: Path) -> Outcome:
     """The numbers of the new user alone, by least squares on the sheet's own objective."""
     unused = [name for name in _SOLVER_ARGUMENTS if getattr(args, name) is not None]
-    unused += [name for name in ("ratings", "factors", "seed") if getattr(args, name) is not None]
+    unused += [
+        name for name in ("ratings_at", "factors_at", "seed") if getattr(args, name) is not None
+    ]
     unused += ["method"] * (args.method != "grg") + ["report"] * args.report
     if unused:
         raise ValueError(
@@ -428,12 +442,14 @@ def _solver_settings(args: Args, book: WorkbookModel) -> Any:
 
 def _book(args: Args) -> WorkbookModel:
     """The model of a workbook that a command asks for."""
-    return read_workbook(args.workbook, args.sheet, ratings=args.ratings, factors=args.factors)
+    return read_workbook(
+        args.workbook, args.sheet, ratings=args.ratings_at, factors=args.factors_at
+    )
 
 
 def _reading_notes(book: WorkbookModel) -> list[str]:
     """What to say of how a workbook was read."""
-    return [f"NB: {note.replace('`ratings`', '--ratings')}." for note in book.notes]
+    return [f"NB: {note.replace('`ratings`', '--ratings-at')}." for note in book.notes]
 
 
 def _engine_note(book: WorkbookModel, method: str) -> list[str]:
@@ -441,7 +457,7 @@ def _engine_note(book: WorkbookModel, method: str) -> list[str]:
     engine = {"2": "Simplex LP", "3": "Evolutionary"}.get(book.solver_names.get("solver_eng", ""))
     if engine is None or method != "grg":
         return []
-    return [f"NB: the workbook's Solver is set to {engine}; this was GRG Nonlinear."]
+    return [f"NB: the workbook's Solver is set to {engine}; this was {SOLVERS[method].words}."]
 
 
 def _objective_note(book: WorkbookModel) -> list[str]:
@@ -496,8 +512,8 @@ def _blank_predictions(
     pairs = [_LESSON_QUESTION, *(pair for pair in pairs[::5] if pair != _LESSON_QUESTION)]
     return [
         {
-            "user": int(user),
-            "item": int(item),
+            "user_id": int(user),
+            "item_id": int(item),
             **{name: float(model.predict(user, item)) for name, model in models.items()},
         }
         for user, item in pairs

@@ -14,7 +14,7 @@ from shallow_cf.solvers.result import SolverResult
 
 
 class Solver(NamedTuple):
-    """What the estimator needs to know of a solver.
+    """What the estimator needs to know of a solver, and what people call its method.
 
     `accepts` has what goes beyond the spreadsheet's model and the arguments of all:
     "global_mean" and "rating_range" in the parameters, "start" where it goes on from the
@@ -24,6 +24,7 @@ class Solver(NamedTuple):
 
     options: type[Any]
     solve: Callable[..., SolverResult]
+    words: str
     accepts: frozenset[str] = frozenset({"start"})
 
 
@@ -31,12 +32,20 @@ SOLVERS = {
     "sgd": Solver(
         descent.SGDOptions,
         sgd.solve,
+        "mini-batch SGD",
         frozenset({"global_mean", "rating_range", "start", "checkpoint", "valid", "threads"}),
     ),
-    "grg": Solver(options.SolverOptions, grg.solve),
-    "varpro": Solver(varpro.VarproOptions, varpro.solve),
-    "als": Solver(als.ALSOptions, als.solve, frozenset({"global_mean", "start", "valid", "map"})),
-    "vb": Solver(vb.VBOptions, vb.solve, frozenset({"global_mean", "valid", "map"})),
+    "grg": Solver(options.SolverOptions, grg.solve, "GRG Nonlinear"),
+    "varpro": Solver(varpro.VarproOptions, varpro.solve, "variable projection"),
+    "als": Solver(
+        als.ALSOptions,
+        als.solve,
+        "alternating least squares",
+        frozenset({"global_mean", "start", "valid", "map"}),
+    ),
+    "vb": Solver(
+        vb.VBOptions, vb.solve, "variational Bayes", frozenset({"global_mean", "valid", "map"})
+    ),
 }
 
 
