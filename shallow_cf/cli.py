@@ -7,8 +7,8 @@ import json
 import os
 import re
 import sys
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
+from contextlib import suppress
 
 import numpy as np
 
@@ -49,7 +49,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         with np.errstate(over="raise"):
             outcome: Outcome = args.run(args)
         if not args.quiet:
-            _print(json.dumps(outcome.data) if args.json else outcome.text)
+            _print(f"{json.dumps(outcome.data) if args.json else outcome.text}\n")
     except (ValueError, OSError) as error:
         return _fail(args, _one_line(error))
     except FloatingPointError:
@@ -69,27 +69,21 @@ def _parsed(argv: list[str]) -> argparse.Namespace:
         argv = [*argv[1:2], "--help"]
     if not argv[0].startswith("-") and argv[0] not in parser.commands:
         parser.refuse_command(argv[0])
-    with _to_a_reader():
+    try:
         args, rest = parser.parse_known_args(argv)
+    except SystemExit:
+        with suppress(OSError):  # the help is out, or nobody reads it
+            _print("")
+        raise
     if rest:
         parser.commands[args.command].refuse_rest(rest)
     return args
 
 
 def _print(text: str) -> None:
-    with _to_a_reader():
-        print(text)
-
-
-@contextmanager
-def _to_a_reader() -> Iterator[None]:
-    """Print, and see to it that the text is out, or that its reader has gone."""
+    """Print all of it, to a reader that may have gone."""
     try:
-        try:
-            yield
-        finally:
-            if sys.stdout is not None:
-                sys.stdout.flush()
+        print(text, end="", flush=True)
     except OSError as error:
         # Else Python would try once more at its end, and say so.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

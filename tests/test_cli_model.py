@@ -10,8 +10,6 @@ import io
 import json
 import math
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -33,7 +31,6 @@ from conftest import shared_file
 from shallow_cf.cli import main
 from shallow_cf.commands import models, shared
 
-COMMANDS = ("train", "evaluate", "recommend", "similar", "explain", "fold-in")
 QUICK = ("--factors", 3, "--epochs", 4, "--batch-size", 8)
 
 
@@ -919,24 +916,7 @@ def test_a_file_that_appears_during_the_work_is_not_replaced(data, monkeypatch):
     assert Path("out.npz").read_bytes() == b"theirs"
 
 
-# --- help and the program of its own --------------------------------------------------------
-
-
-def test_the_examples_work_one_after_the_other(data):
-    for command in COMMANDS:
-        text = ok(command, "--help").out
-        example = re.search(r"^Example: shallow-cf (.+)$", text, re.M)[1].split()
-        assert example[0] == command
-        ok(*example)
-    assert set(snapshot()) == {"ratings.csv", "model.npz", "with_me.npz"}
-
-
-def test_as_a_program(data):
-    argv = [sys.executable, "-m", "shallow_cf", "train", "ratings.csv", "-o", "m.npz"]
-    done = subprocess.run([*argv, *map(str, QUICK)], capture_output=True, text=True, check=False)
-    # Nothing but the result: no progress bar where no terminal is, no warning.
-    assert (done.returncode, done.stderr) == (0, "")
-    assert done.stdout.startswith("ratings.csv: 40 users x 26 items, ")
+# --- progress -------------------------------------------------------------------------------
 
 
 def test_progress_on_a_terminal(data, monkeypatch):
