@@ -400,7 +400,7 @@ ODD = settings(
 )  # fmt: skip
 
 
-@settings(ODD, max_examples=40)
+@settings(ODD, max_examples=25)
 @given(argv=command_lines())
 def test_no_mistake_ends_in_a_traceback(mess, argv):
     assert_no_traceback(mess, argv)

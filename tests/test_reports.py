@@ -224,3 +224,14 @@ def test_other_solvers_have_reports_too(make):
         report = make(ratings, result, options)
         assert len(report.tables["Variable Cells"]) == 14
         assert (engine in str(report)) == (make is scf.answer_report)
+
+
+def test_without_options_the_engine_is_not_named(crosstab):
+    options = scf.SGDOptions(n_epochs=2)
+    model = scf.MatrixFactorization(solver_options=options, random_state=0).fit(crosstab)
+    named = scf.answer_report(crosstab, model.result_, options)
+    assert "Engine: mini-batch SGD" in named.facts["Solver Engine"]
+    unnamed = scf.answer_report(crosstab, model.result_)
+    assert unnamed.facts["Solver Engine"] == named.facts["Solver Engine"][1:]
+    assert "Solver Options" not in unnamed.facts
+    assert unnamed.tables["Variable Cells"].equals(named.tables["Variable Cells"])
