@@ -42,6 +42,7 @@ from shallow_cf.solvers.result import SolverResult
 from shallow_cf.solvers.schedules import Constant, Cosine, Linear, OneCycle, Step
 from shallow_cf.solvers.varpro import VarproOptions
 from shallow_cf.solvers.vb import VBOptions
+from shallow_cf.synthetic import synthetic_ratings
 from shallow_cf.workbook import (
     NewUserSolution,
     SheetCheck,

@@ -36,6 +36,7 @@ ALLOWED = {
     "datasets": ["_checks", "_columns", "_files", "_ids", "_stream", "_text", "ratings"],
     "parameters": ["_checks", "ratings"],
     "objective": ["_checks", "ratings", "parameters"],
+    "synthetic": ["_checks", "parameters", "ratings"],
     "posterior": ["parameters"],
     "solvers": ["solvers.*"],  # solvers/__init__.py, where solvers are listed
     # Pieces that solvers share, from the lowest to the highest.
