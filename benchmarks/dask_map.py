@@ -2,8 +2,8 @@
 
 Run: python benchmarks/dask_map.py [--ratings ml-100k/u.data] [--solver als] [--factors 10]
 
-Without a file, a million random ratings of 6,040 users for 3,706 items: the time of a sweep
-does not depend on the stars. Ways to train, all to the same bits:
+Without a file, a million synthetic ratings of 6,040 users for 3,706 items. Ways to
+train, all to the same bits:
 
 one thread, two threads   n_jobs, in this process
 dask_map                  `shallow_cf.dask.dask_map`: blocks sent once, the other side once a
@@ -32,16 +32,6 @@ import shallow_cf as scf
 from shallow_cf.dask import dask_map
 
 OPTIONS = {"als": scf.ALSOptions, "vb": scf.VBOptions}
-
-
-def random_ratings(n_users=6040, n_items=3706, n_ratings=1_000_000, seed=0):
-    """Ratings of pairs whose users and items are busy as squares of uniform numbers are."""
-    rng = np.random.default_rng(seed)
-    sizes = np.array([[n_users], [n_items]])
-    u, i = np.unique((rng.random((2, 2 * n_ratings)) ** 2 * sizes).astype(int), axis=1)
-    chosen = np.sort(rng.permutation(len(u))[:n_ratings])
-    stars = rng.integers(1, 6, len(chosen)).astype(float)
-    return scf.Ratings(np.arange(n_users), np.arange(n_items), u[chosen], i[chosen], stars)
 
 
 def count_bytes():
@@ -97,12 +87,15 @@ def sent(client, run):
 def main():
     """Print a table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--ratings", help="a file; without one, random ratings")
+    parser.add_argument("--ratings", help="a file; without one, synthetic ratings")
     parser.add_argument("--solver", choices=OPTIONS, default="als")
     parser.add_argument("--factors", type=int, default=10)
     parser.add_argument("--rounds", type=int, default=3)
     args = parser.parse_args()
-    ratings = scf.read_ratings(args.ratings) if args.ratings else random_ratings()
+    if args.ratings:
+        ratings = scf.read_ratings(args.ratings)
+    else:
+        ratings = scf.synthetic_ratings(6040, 3706, 1_000_000, random_state=0)
     count_bytes()
     with (
         LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=":0") as cluster,

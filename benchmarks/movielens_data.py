@@ -10,6 +10,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+import shallow_cf as scf
+
 RANDOM = "90/10"
 FOLDS = tuple(f"u{k}" for k in range(1, 6))
 #: Where a folder of MovieLens has its ratings.
@@ -110,33 +112,9 @@ def arrays(data, train, test):
     }  # fmt: skip
 
 
-def synthetic(n_users, n_items, n_ratings, n_factors=10, seed=0):
-    """Planted ratings of a shape such as ml-1m's: biases, factors, noise, 1 to 5 whole stars.
-
-    Few items get most ratings (a power law of their rank) and few users give most; the spreads
-    make the mean, the biases' share and the noise about those of MovieLens.
-    """
-    if n_ratings > n_users * n_items // 4:
-        raise ValueError(
-            f"{n_ratings} ratings are more than a quarter of {n_users} x {n_items} cells: "
-            "ask for fewer, or for more users and items"
-        )
-    rng = np.random.default_rng(seed)
-    u, i = _popular_pairs(rng, n_users, n_items, n_ratings)
-    P, Q = (rng.normal(0, n_factors**-0.25, (n, n_factors)) for n in (n_users, n_items))
-    bu, bi = rng.normal(0, 0.45, n_users), rng.normal(0, 0.5, n_items)
-    stars = 3.6 + bu[u] + bi[i] + 0.45 * np.einsum("nk,nk->n", P[u], Q[i])
-    stars += rng.normal(0, 0.85, n_ratings)
-    return u, i, np.clip(np.round(stars), 1, 5)
-
-
-def _popular_pairs(rng, n_users, n_items, n_ratings):
-    """Distinct pairs in random order, drawn by the popularity of both."""
-    by_item = rng.permutation((n_items / 20 + np.arange(n_items)) ** -1.6)
-    by_user = rng.lognormal(0, 1, n_users)
-    cells = np.empty(0, dtype=np.int64)
-    while len(cells) < n_ratings:
-        u = rng.choice(n_users, n_ratings, p=by_user / by_user.sum())
-        i = rng.choice(n_items, n_ratings, p=by_item / by_item.sum())
-        cells = np.union1d(cells, u * n_items + i)
-    return np.divmod(rng.permutation(cells)[:n_ratings], n_items)
+def synthetic(n_users, n_items, n_ratings, seed=0):
+    """Planted ratings of a shape such as ml-1m's, in random order: see `scf.synthetic_ratings`."""
+    ratings = scf.synthetic_ratings(n_users, n_items, n_ratings, random_state=seed)
+    order = np.random.default_rng(seed).permutation(n_ratings)
+    columns = (ratings.user_idx, ratings.item_idx, ratings.rating.astype(float))
+    return tuple(column[order] for column in columns)

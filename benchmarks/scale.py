@@ -2,12 +2,11 @@
 
     python benchmarks/scale.py [--sizes 1 5 25] [--factors 10] [--jobs 2] [--sweeps 4]
 
-The ratings are synthetic: sizes and popularity of MovieLens 25M (162,541 users, 59,047
-movies; both with heavy tails), made by planted factors, biases and noise; a smaller number of
-ratings is of as many times fewer users and movies. Each size is trained in a process of its
-own, which reads the arrays from disk, so that its peak is that of training: ids to indices,
-sorting, start and sweeps. "Beyond Python" is the peak less what the process has once NumPy,
-SciPy and pandas are imported.
+The ratings are synthetic (`scf.synthetic_ratings`): as many as MovieLens 25M has of its users
+and movies (162,541 and 59,047); a smaller number of ratings is of as many times fewer. Each
+size is trained in a process of its own, which reads the arrays from disk, so that its peak is
+that of training: ids to indices, sorting, start and sweeps. "Beyond Python" is the peak less
+what the process has once NumPy, SciPy and pandas are imported.
 """
 
 from __future__ import annotations
@@ -28,29 +27,13 @@ N_USERS, N_ITEMS, N_RATINGS = 162_541, 59_047, 25_000_095
 
 
 def synthetic(n, seed=0):
-    """Distinct pairs with stars in halves: user, item (int32) and rating (float32), (n,) each."""
-    rng = np.random.default_rng(seed)
-    share = n / N_RATINGS
-    # At least ten times as many pairs as ratings are needed, or popular pairs run out.
-    n_users = max(round(N_USERS * share), 1000)
-    n_items = max(round(N_ITEMS * share), 10 * n // n_users)
-    chosen = np.empty(0, np.int64)
-    popular = [rng.lognormal(0, spread, size) for spread, size in ((1.1, n_users), (2.0, n_items))]
-    cumulative = [np.cumsum(weights) / weights.sum() for weights in popular]
-    while len(chosen) < n:
-        more = int((n - len(chosen)) * 1.3) + 1000
-        u, i = (np.searchsorted(table, rng.random(more)) for table in cumulative)
-        chosen = np.unique(np.concatenate((chosen, u * n_items + i)))
-    chosen = rng.permutation(chosen)[:n]
-    u, i = (chosen // n_items).astype(np.int32), (chosen % n_items).astype(np.int32)
-    P, Q = (rng.normal(0, 0.45, (size, 8)).astype(np.float32) for size in (n_users, n_items))
-    bu, bi = (rng.normal(0, 0.4, size).astype(np.float32) for size in (n_users, n_items))
-    stars = np.empty(n, np.float32)
-    for some in np.array_split(np.arange(n), max(n // 100_000, 1)):
-        noise = rng.normal(0, 0.75, len(some))
-        score = 3.5 + bu[u[some]] + bi[i[some]] + np.einsum("nk,nk->n", P[u[some]], Q[i[some]])
-        stars[some] = np.clip(np.round(2 * (score + noise)) / 2, 0.5, 5)
-    return u, i, stars
+    """Planted ratings in the shape of MovieLens 25M, for fewer with as many times fewer users."""
+    import shallow_cf as scf
+
+    n_users = max(round(N_USERS * n / N_RATINGS), 1000)
+    # At least ten times as many pairs as ratings, or the popular ones run out.
+    n_items = max(round(N_ITEMS * n / N_RATINGS), 10 * n // n_users)
+    return scf.synthetic_ratings(n_users, n_items, n, random_state=seed)
 
 
 def peak_mb():
@@ -112,10 +95,12 @@ def main():
     )
     for size in given.sizes:
         with tempfile.TemporaryDirectory() as name:
-            u, i, stars = synthetic(round(size * 1e6))
-            np.save(Path(name) / "pairs.npy", np.column_stack((u, i)))
-            np.save(Path(name) / "stars.npy", stars)
-            del u, i, stars
+            ratings = synthetic(round(size * 1e6))
+            order = np.random.default_rng(0).permutation(len(ratings))
+            pairs = np.column_stack((ratings.user_idx, ratings.item_idx))[order]
+            np.save(Path(name) / "pairs.npy", pairs)
+            np.save(Path(name) / "stars.npy", ratings.rating[order])
+            del ratings, order, pairs
             again = [sys.executable, __file__, "--measure", name, "--factors", str(given.factors)]
             again += ["--jobs", str(given.jobs), "--sweeps", str(given.sweeps)]
             # One process a core: BLAS is not to start threads of its own beside ours.

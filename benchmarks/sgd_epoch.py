@@ -2,10 +2,10 @@
 
 Run: python benchmarks/sgd_epoch.py [--ratings 1000000] [--factors 50] [--runs 5] [--threads 1]
 
-The ratings are synthetic, in the shape of MovieLens 1M: 6,040 users, 3,706 items, their
-numbers of ratings by a power law, half-star noise. What is timed is an epoch of
-`solvers.sgd.solve` as the trace has it: drawing the order, all batches, and the RMSE of all
-ratings at the end. The model has biases, the steps are (16c) with a row limit.
+The ratings are synthetic (`scf.synthetic_ratings`), in the shape of MovieLens 1M: 6,040 users,
+3,706 items. What is timed is an epoch of `solvers.sgd.solve` as the trace has it: drawing the
+order, all batches, and the RMSE of all ratings at the end. The model has biases, the steps are
+(16c) with a row limit.
 
 The bound: each rating touches two rows of factors, p_u and q_i, which a step reads and writes.
 That is ratings x 2 rows x factors x bytes a number, once in and once out. The bound is this
@@ -38,22 +38,6 @@ from shallow_cf.solvers import sgd
 N_USERS, N_ITEMS = 6040, 3706
 BATCH_SIZES = (1024, 4096, 16384, 65536)
 COPIED = 256 * 2**20
-
-
-def synthetic(n_ratings, seed=0):
-    """Ratings whose users and items are drawn by power laws, no pair twice."""
-    rng = np.random.default_rng(seed)
-    weights = [1 / (np.arange(n) + shift) ** power
-               for n, shift, power in ((N_USERS, 50, 0.8), (N_ITEMS, 30, 0.9))]  # fmt: skip
-    pairs = np.empty(0, np.int64)
-    while len(pairs) < n_ratings:
-        u, i = (rng.choice(len(w), n_ratings, p=w / w.sum()) for w in weights)
-        pairs = np.union1d(pairs, u * N_ITEMS + i)
-    u, i = np.divmod(rng.permutation(pairs)[:n_ratings], N_ITEMS)
-    P, Q = (rng.normal(0, 0.3, (n, 8)) for n in (N_USERS, N_ITEMS))
-    score = 3.5 + np.einsum("nk,nk->n", P[u], Q[i]) + rng.normal(0, 0.8, n_ratings)
-    stars = np.clip(np.round(2 * score) / 2, 0.5, 5)
-    return scf.Ratings(np.arange(N_USERS), np.arange(N_ITEMS), u, i, stars)
 
 
 class Bandwidth:
@@ -126,11 +110,11 @@ def main():
         map if is_one else ThreadPoolExecutor(args.threads).map,
         time.process_time if is_one else time.perf_counter,
     )
-    ratings = synthetic(args.ratings)
+    ratings = scf.synthetic_ratings(N_USERS, N_ITEMS, args.ratings, random_state=0)
     start = scf.Parameters.random(
         N_USERS, N_ITEMS, args.factors, bias=True, init="normal", scale=0.05, random_state=0
     )
-    start = scf.Parameters(*start.blocks(), global_mean=float(ratings.rating.mean()))
+    start = scf.Parameters(*start.blocks(), global_mean=ratings.mean_rating)
     print(f"{ratings}, {args.factors} factors, median of {args.runs} epochs:\n")
     print("| precision | batch | epoch, s | bound, s | ratio | best | "
           "ratio to one thread's bound | measuring the RMSE, s |")  # fmt: skip

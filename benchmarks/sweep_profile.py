@@ -39,11 +39,7 @@ def main():
     parser.add_argument("--factors", type=int, nargs="+", default=[10, 20])
     parser.add_argument("--sweeps", type=int, default=5)
     given = parser.parse_args()
-    if given.data:
-        ratings = scf.read_ratings(given.data)
-    else:
-        u, i, stars = synthetic(1_000_000)
-        ratings = scf.Ratings.from_arrays(np.column_stack((u, i)), stars)
+    ratings = scf.read_ratings(given.data) if given.data else synthetic(1_000_000)
     print(f"{ratings}, one thread\n")
     for n_factors in given.factors:
         profile(ratings, n_factors, given.sweeps)
