@@ -1,5 +1,6 @@
 """Collaborative filtering as the fast.ai spreadsheet does it, in plain NumPy."""
 
+from shallow_cf._fetch import DownloadError
 from shallow_cf.datasets import find_titles, load_crosstab, read_ratings, read_titles
 from shallow_cf.estimator import MatrixFactorization
 from shallow_cf.evaluation import (
@@ -18,6 +19,7 @@ from shallow_cf.evaluation import (
     split_by_time,
 )
 from shallow_cf.meaning import PrincipalComponents
+from shallow_cf.movielens import download, load_movielens
 from shallow_cf.net import EmbeddingNet, NetParameters
 from shallow_cf.objective import GradientError, check_gradient
 from shallow_cf.parameters import Parameters
