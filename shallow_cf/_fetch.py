@@ -218,7 +218,8 @@ def _no_connection(reason: Any) -> Exception:
         )
     if isinstance(reason, TimeoutError):
         return _TryAgain("it sent nothing for too long")
-    return _TryAgain(f"no connection, or it broke ({reason})")
+    why = getattr(reason, "strerror", None) or reason
+    return _TryAgain(f"no connection, or it broke ({why})")
 
 
 # --- pieces -----------------------------------------------------------------------------

@@ -13,7 +13,7 @@ from contextlib import suppress
 import numpy as np
 
 import shallow_cf
-from shallow_cf.arguments import completion, models, workbook
+from shallow_cf.arguments import completion, data, models, workbook
 from shallow_cf.arguments.shared import Parser
 from shallow_cf.commands.shared import BAD_INPUT, INTERRUPTED, Outcome
 
@@ -136,6 +136,7 @@ def make_parser() -> Parser:
     )
     workbook.add_commands(commands)
     models.add_commands(commands)
+    data.add_commands(commands)
     completion.add_commands(commands, parser)
     parser.commands = dict(commands.choices)
     return parser

@@ -138,6 +138,38 @@ def data_folder() -> Path:
     return caches / "shallow_cf"
 
 
+def find_data_set(name: str, folder: str | os.PathLike[str] | None = None) -> Path | None:
+    """The file of ratings of a data set that was downloaded before, or None.
+
+    Parameters
+    ----------
+    name : str
+        Of a data set, such as "ml-100k".
+    folder : path, optional
+        Where data sets are kept: by default `data_folder`.
+
+    Raises
+    ------
+    ValueError
+        If there is none of that name.
+
+    Examples
+    --------
+    >>> from pathlib import Path
+    >>> Path("ml-100k").mkdir()
+    >>> Path("ml-100k", "u.data").touch()
+    >>> find_data_set("ml-100k", ".").as_posix()
+    'ml-100k/u.data'
+    """
+    known = DATA_SETS[check_choice("name", name, tuple(DATA_SETS))]
+    path = _home(folder) / name / known.ratings
+    return path if path.is_file() else None
+
+
+def _home(folder: str | os.PathLike[str] | None) -> Path:
+    return data_folder() if folder is None else Path(folder)
+
+
 def download(
     name: str,
     *,
@@ -199,14 +231,14 @@ def download(
         ...
     ValueError: ml-100k belongs to GroupLens, ...
     """
-    known = DATA_SETS[check_choice("name", name, tuple(DATA_SETS))]
     check_bool("accept_licence", accept_licence)
     timeout = check_number("timeout", timeout, 0.0, above=True)
-    home = data_folder() if folder is None else Path(folder)
-    if (home / name / known.ratings).is_file():
-        return home / name
+    found = find_data_set(name, folder)
+    if found is not None:
+        return found.parent
     if not accept_licence:
         raise ValueError(f"{licence(name)}\nTo get it, `accept_licence` must be True, got False")
+    known, home = DATA_SETS[name], _home(folder)
     _make(home, name)
     if from_file is not None:
         _check_given(known, Path(from_file))
@@ -255,12 +287,10 @@ def load_movielens(
         ...
     FileNotFoundError: ml-100k is not in empty: get it by `shallow-cf download ml-100k` or ...
     """
-    known = DATA_SETS[check_choice("name", name, tuple(DATA_SETS))]
-    home = data_folder() if folder is None else Path(folder)
-    path = home / name / known.ratings
-    if not path.is_file():
+    path = find_data_set(name, folder)
+    if path is None:
         raise FileNotFoundError(
-            f"{name} is not in {home}: get it by `shallow-cf download {name}` or "
+            f"{name} is not in {_home(folder)}: get it by `shallow-cf download {name}` or "
             f"scf.download({name!r}); without network, scf.synthetic_ratings makes ratings like it"
         )
     return read_ratings(path, progress=progress)

@@ -1,12 +1,39 @@
 """A site on this machine, over https, that answers as badly as a test wants it to."""
 
 import contextlib
+import hashlib
 import http.server
+import io
 import ssl
 import threading
+import zipfile
 from pathlib import Path
 
 CERTIFICATE = Path(__file__).with_name("loopback.pem")
+RATINGS = "1\t10\t5\t881250949\n1\t20\t3\t881250950\n2\t10\t4\t881250951\n"
+
+
+def zipped(members):
+    """The bytes of an archive; `members` are (name, content), a name may be a ZipInfo."""
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w") as archive:
+        for name, content in members:
+            archive.writestr(name, content)
+    return file.getvalue()
+
+
+def sha256(content):
+    return f"sha256:{hashlib.sha256(content).hexdigest()}"
+
+
+#: A data set in small, padded so that it comes in several pieces.
+CONTENT = zipped(
+    [
+        ("ml-100k/u.data", RATINGS),
+        ("ml-100k/README", "conditions"),
+        ("ml-100k/noise", b"".join(hashlib.sha256(b"%d" % k).digest() for k in range(8000))),
+    ]
+)
 
 
 class Site:

@@ -1,7 +1,6 @@
 """Data sets over https from a site on this machine that stalls, cuts off, lies and redirects."""
 
 import hashlib
-import io
 import ssl
 import stat
 import zipfile
@@ -9,63 +8,23 @@ from pathlib import Path
 
 import pytest
 from loopback import (
-    CERTIFICATE,
-    Site,
+    CONTENT,
+    RATINGS,
     cut,
     honest,
     redirect,
+    sha256,
     stall,
     status,
     unsized,
     whole,
+    zipped,
 )
 
 import shallow_cf as scf
 from shallow_cf import movielens
 from shallow_cf._fetch import fetch
 from shallow_cf._unzip import unpack
-
-RATINGS = "1\t10\t5\t881250949\n1\t20\t3\t881250950\n2\t10\t4\t881250951\n"
-
-
-def zipped(members):
-    """The bytes of an archive; `members` are (name, content), a name may be a ZipInfo."""
-    file = io.BytesIO()
-    with zipfile.ZipFile(file, "w") as archive:
-        for name, content in members:
-            archive.writestr(name, content)
-    return file.getvalue()
-
-
-#: Large enough to come in several pieces.
-NOISE = b"".join(hashlib.sha256(b"%d" % k).digest() for k in range(8000))
-CONTENT = zipped(
-    [("ml-100k/u.data", RATINGS), ("ml-100k/README", "conditions"), ("ml-100k/noise", NOISE)]
-)
-
-
-def sha256(content):
-    return f"sha256:{hashlib.sha256(content).hexdigest()}"
-
-
-@pytest.fixture
-def site(monkeypatch):
-    """The site, trusted by this process."""
-    monkeypatch.setenv("SSL_CERT_FILE", str(CERTIFICATE))
-    for name in ("HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"):
-        monkeypatch.delenv(name, raising=False)
-    with Site(CONTENT).open() as site:
-        yield site
-
-
-@pytest.fixture
-def ml_100k(site, monkeypatch):
-    """The site has ml-100k, and data sets are kept in `data`."""
-    monkeypatch.setenv("SHALLOW_CF_DATA", "data")
-    known = movielens.DATA_SETS["ml-100k"]
-    here = known._replace(url=site.url, size=len(CONTENT), digest=sha256(CONTENT))
-    monkeypatch.setitem(movielens.DATA_SETS, "ml-100k", here)
-    return site
 
 
 def get(site, **options):

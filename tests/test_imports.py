@@ -147,6 +147,7 @@ ALLOWED = {
         "reports", "screenshot", "solvers", "solvers.grg", "solvers.options", "solvers.result",
         "workbook", "workbook.*",
     ],
+    "commands.data": ["_files", "commands.shared", "movielens", "synthetic"],
     # Commands about models know no workbook.
     "commands.models": ["_files", "_ids", "commands.shared", "estimator"],
     "commands.recipe": ["commands.shared", "estimator", "ratings", "solvers", "solvers.*"],
@@ -161,6 +162,7 @@ ALLOWED = {
         "solvers.options", "workbook.sheets",
     ],
     "arguments.completion": ["arguments.shared", "commands.completion"],
+    "arguments.data": ["arguments.shared", "commands.*", "movielens", "synthetic"],
     "arguments.models": ["arguments.shared", "commands.*", "fold_in", "recommend", "solvers.*"],
     "cli": ["*"],
     "__main__": ["cli"],

@@ -185,14 +185,14 @@ def progress(
 
 
 @contextmanager
-def reading(args: Args) -> Iterator[Callable[[int, int], None] | None]:
+def reading(args: Args, name: str = "reading") -> Iterator[Callable[[int, int], None] | None]:
     """A bar for a file that takes longer than a second to read; where, is said by `progress`."""
     if not _shows_progress(args):
         yield None
         return
     from tqdm import tqdm
 
-    with tqdm(desc="reading", unit="B", unit_scale=True, delay=1.0, leave=False) as bar:
+    with tqdm(desc=name, unit="B", unit_scale=True, delay=1.0, leave=False) as bar:
 
         def step(done: int, size: int) -> None:
             bar.total = size
