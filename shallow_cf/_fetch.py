@@ -30,6 +30,10 @@ class _TryAgain(Exception):
     """A failure that may pass."""
 
 
+class _StartOver(_TryAgain):
+    """What came before is of no use."""
+
+
 def fetch(
     url: str,
     target: Path,
@@ -81,6 +85,8 @@ def fetch(
             break
         except _TryAgain as error:
             reason = str(error)
+            if isinstance(error, _StartOver):
+                _forget(part)
     else:
         done = _length(part)
         kept = f"; {done} of {size} bytes are kept, the next run goes on from there"
@@ -133,28 +139,25 @@ def _go_on(url: str, part: Path, size: int, progress: Progress | None, timeout: 
         done = 0
     with _open(url, done, version, timeout) as response:
         if response.status == _PARTIAL and not _starts_at(response, done, size):
-            _forget(part)
-            raise _TryAgain("it sent another piece than asked for")
+            raise _StartOver("it sent another piece than asked for")
         if response.status != _PARTIAL:
             done = 0  # another version, or a server that sends only whole files
         _check_length(url, response, size - done)
         with part.open("ab" if done else "wb") as file:
-            _write_version(part, response)
-            _receive(url, response, file, done, size, progress)
+            if not done:
+                _write_version(part, response)
+            _receive(response, file, done, size, progress)
 
 
-def _receive(
-    url: str, response: Any, file: Any, done: int, size: int, progress: Progress | None
-) -> None:
+def _receive(response: Any, file: Any, done: int, size: int, progress: Progress | None) -> None:
     if progress is not None:
         progress(done, size)
-    while chunk := _read(response):
+    # One piece too many is enough to see that it is another file.
+    while done <= size and (chunk := _read(response)):
         done += len(chunk)
-        if done > size:
-            raise DownloadError(f"{url} sends more than the {size} bytes of the file meant")
         file.write(chunk)
         if progress is not None:
-            progress(done, size)
+            progress(min(done, size), size)
     if done < size:
         raise _TryAgain(f"the connection was closed after {done} of {size} bytes")
 
@@ -203,6 +206,8 @@ def _refusal(url: str, error: urllib.error.HTTPError) -> Exception:
     """What to raise for an answer that is none."""
     if error.code in _PASSING:
         return _TryAgain(f"it answers {error.code} {error.reason}")
+    if error.code == _OUT_OF_RANGE:
+        return _StartOver("it has no more than came before, which is too little")
     if 300 <= error.code < 400:
         where = error.headers.get("Location", "nowhere")
         return DownloadError(f"{url} redirects in a circle, or to what is not https: {where}")

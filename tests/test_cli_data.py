@@ -87,8 +87,8 @@ def test_conditions_are_shown_alone(ml_100k):
 def test_asking_at_a_terminal(ml_100k, at_terminal, answer, expected):
     status, shown = at_terminal(answer, "download", "ml-100k")
     assert status == expected
-    asked = "GroupLens", "citing" * 0 + "cite:", "Do you accept them? [y/N] "
-    assert all(text in shown for text in asked)
+    assert shown.startswith("ml-100k belongs to GroupLens")
+    assert "Do you accept them? [y/N] " in shown
     assert shown.count("Do not state or imply") == 1
     assert len(ml_100k.asked) == (expected == 0)
     assert Path(U_DATA).exists() == (expected == 0)
@@ -133,9 +133,8 @@ def test_ctrl_c_and_the_same_command_again(ml_100k, monkeypatch):
 
 
 def test_names_of_data_sets():
-    assert re.search(
-        r"argument NAME: invalid choice: 'ml-2m'.*ml-32m", refused("download", "ml-2m")
-    )
+    message = refused("download", "ml-2m")
+    assert re.search(r"argument NAME: invalid choice: 'ml-2m'.*ml-32m", message)
 
 
 @pytest.mark.usefixtures("ml_100k")
@@ -170,10 +169,8 @@ def test_synthetic_ratings_are_those_of_the_library():
     assert table.columns.tolist() == ["userId", "movieId", "rating", "timestamp"]
     model = scf.MatrixFactorization.from_parameters(expected, truth)
     best = scf.rmse(model, expected)
-    assert (
-        f"r.csv: 60 users x 40 items, 900 ratings\nThe planted numbers have an RMSE of {best:.4f}"
-        in (done.out)
-    )
+    assert "r.csv: 60 users x 40 items, 900 ratings\n" in done.out
+    assert f"The planted numbers have an RMSE of {best:.4f} stars" in done.out
     assert "Next: shallow-cf train r.csv -o model.npz" in done.out
 
 
