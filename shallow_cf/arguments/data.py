@@ -37,7 +37,7 @@ def add_commands(commands: Any) -> None:
 
     synthetic = command(
         commands, "synthetic", run_synthetic,
-        "shallow-cf synthetic --users 300 --items 200 --ratings 9000 -o ratings.csv",
+        "shallow-cf synthetic --ratings 9000 --items 300 -o made_up.csv",
     )  # fmt: skip
     for name, number in _SIZE.items():
         synthetic.add_argument(

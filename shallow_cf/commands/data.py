@@ -25,7 +25,7 @@ _COLUMNS = {"user_id": "userId", "item_id": "movieId"}
 
 
 def run_download(args: Args) -> Outcome:
-    """Get a data set of MovieLens, unless it is there already.
+    """A data set of MovieLens, unless it is there already.
 
     It is taken from GroupLens, whose conditions of use are shown before, and kept where
     SHALLOW_CF_DATA says, or in the system's place for caches. What came before a failure or
@@ -77,9 +77,9 @@ def _ask(name: str, terms: str) -> None:
 
 
 def run_synthetic(args: Args) -> Outcome:
-    """Ratings made of planted numbers, to try every command without data.
+    """Ratings made up, to try every command without data.
 
-    Few items get most ratings and few users give most, as in MovieLens; stars are predictions
+    The model's numbers are planted: few items get most ratings and few users give most, as in MovieLens; stars are predictions
     by factors and biases plus noise, so that it is known how well a model can do.
     """
     path = Path(args.output)
