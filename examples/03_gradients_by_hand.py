@@ -41,9 +41,8 @@ print(f"  d/dq = e p = -1 x (1, 2)      = {gradient.item_factors[0]}")
 for learning_rate in (0.01, 0.05, 0.1, 0.2):
     p = start.user_factors[0] - learning_rate * gradient.user_factors[0]
     q = start.item_factors[0] - learning_rate * gradient.item_factors[0]
-    print(
-        f"  learning rate {learning_rate:<4}  prediction {p @ q:.3f}, loss {(p @ q - 5) ** 2 / 2:.3f}"
-    )
+    loss = (p @ q - 5) ** 2 / 2
+    print(f"  learning rate {learning_rate:<4}  prediction {p @ q:.3f}, loss {loss:.3f}")
 
 # %%
 # All 180 numbers of the crosstab at once

@@ -100,6 +100,7 @@ for item in (1196, 318):
 # %%
 # The picture
 # -----------
+# The films on a map of both components. The share of each stands at its axis.
 
 try:
     from matplotlib import pyplot
