@@ -69,8 +69,9 @@ print(f"MatrixFactorization: RMSE {model.rmse(ratings):.4f}")
 # %%
 # The picture
 # -----------
-# On logarithmic axes the plateaus show: first all predictions grow to the mean (RMSE about 1),
-# then one factor after the other finds something to explain.
+# On logarithmic axes the curve goes down in stairs. On the first, a little above 0.8, all
+# predictions have grown to the right size, and there is little more to be had from a single factor
+# (0.826 at best); then the others find something to explain.
 
 try:
     from matplotlib import pyplot

@@ -10,7 +10,7 @@ movies' numbers, because given the users' they follow by least squares.
 all, and where a search ends depends on where it starts.
 
 **Then try** ``bias=True``, or the Solver's options: ``solver_options=scf.SolverOptions(...)``;
-:ref:`sphx_glr_gallery_11_pressing_solve.py` goes through them.
+``11_pressing_solve.py`` goes through them.
 """
 
 import shallow_cf as scf
@@ -40,8 +40,8 @@ print(f"{'the last':>10}" + "".join(f"{run.rmse_after:21.6f}" for run in runs.va
 # -----------------------
 # Solver knows no formula for the slopes: it finds each of the 150 by changing one cell and
 # recalculating the sheet, so that an iteration takes 150 evaluations of the red cell and some
-# more. SGD has the formula (:ref:`sphx_glr_gallery_03_gradients_by_hand.py`), and an epoch of it
-# makes seven small steps.
+# more. SGD has the formula (``03_gradients_by_hand.py``), and an epoch of it makes seven small
+# steps.
 
 for name, run in runs.items():
     print(f"{name:20}{run.iterations:5} iterations {run.n_function:6} evaluations of the loss")
@@ -49,9 +49,8 @@ for name, run in runs.items():
 # %%
 # Five starts
 # -----------
-# No RMSE below 0.392901 is known for this table. From some starts Solver ends in a worse valley
-# and cannot know it; the noise of small batches takes SGD past, and a penalty in its first steps
-# variable projection.
+# No RMSE below 0.392901 is known for this table. From two of these starts Solver ends in a worse
+# valley, and has no way to know; the others get past it.
 
 BEST_KNOWN = 0.3929008
 print(f"{'seed':>10}" + "".join(f"{name:>21}" for name in NAMES.values()))
@@ -80,7 +79,8 @@ else:
     from shallow_cf import plots
 
     ax = plots.plot_trace(runs, above=BEST_KNOWN)
-    ax.set_xscale("symlog", linthresh=1)
+    ax.set_xscale("symlog", linthresh=1)  # logarithmic from 1 on, and has a place for 0
+    ax.set_xlim(left=0)
     ax.set_ylabel(f"RMSE above the best known {BEST_KNOWN}, stars")
     if "__file__" in globals():  # run as a script; a notebook shows the picture by itself
         pyplot.savefig("04_sgd_against_solver.png")

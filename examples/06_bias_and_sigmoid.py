@@ -123,6 +123,8 @@ else:
     for (name, errors), style in zip(curves.items(), ("o:", "s--", "D-.", "^-"), strict=True):
         right.semilogx(DECAYS, errors, style, label=name)
     right.axhline(scf.rmse(baseline, valid), color="grey", linewidth=1, label="biases alone")
+    right.set_xticks(DECAYS, labels=DECAYS)
+    right.minorticks_off()
     right.set_xlabel("weight decay")
     right.set_ylabel("RMSE on ratings kept aside, stars")
     right.set_ylim(0.87, 1.05)

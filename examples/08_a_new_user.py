@@ -103,6 +103,8 @@ else:
     _, ax = pyplot.subplots(figsize=(7, 4.5), layout="constrained")
     for reg, row, style in zip(REGS, errors, ("o:", "s--", "D-.", "^-"), strict=True):
         ax.semilogy(COUNTS, row, style, label=f"penalty {reg}")
+    ax.set_yticks([1, 1.5, 2, 3, 4, 5, 6], labels=[1, 1.5, 2, 3, 4, 5, 6])
+    ax.minorticks_off()
     ax.set_xlabel("ratings told")
     ax.set_ylabel("RMSE of the others, stars")
     ax.legend(frameon=False)

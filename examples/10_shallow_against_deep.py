@@ -122,6 +122,7 @@ else:
         for (name, errors), style in zip(curves.items(), ("-", "--", "-.", ":"), strict=True):
             ax.plot(errors[1:21], style, label=name)
         ax.set_title(world)
+        ax.xaxis.get_major_locator().set_params(integer=True)
         ax.set_xlabel("epoch or sweep")
         ax.set_ylim(0.6, 1)
     axes[0].set_ylabel("RMSE on unseen ratings, stars")
