@@ -6,7 +6,8 @@ What Solver's dialog offers, and what each option does: differences, convergence
 constraints, many starts, and the Answer Report. Every run begins with the same numbers, from
 which Solver ends in a valley that is not the best one.
 
-**Look at** the RMSE in the first column: the wrong valley goes down to 0.4015, the best one known to 0.3929.
+**Look at** the RMSE in the first column: the wrong valley goes down to 0.4015, the best one known
+to 0.3929.
 
 **Then try** another start (``random_state``): most end in the best valley at once.
 """
