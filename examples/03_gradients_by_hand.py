@@ -6,7 +6,8 @@ A gradient says which way each number should go. Here is the whole of it for one
 paper; then all 180 derivatives of the crosstab's RMSE are held against differences, which know
 nothing of the formula. A formula with one entry wrong by a thousandth is caught.
 
-**Look at** the two numbers at the end of the check: 1e-9 or so is right, 1e-3 is wrong.
+**Look at** the largest relative difference: below 1e-8 the formula is right. The sabotaged one is
+off by 1e-3, and that is a lot.
 
 **Then try** to spoil ``rmse_gradient`` in a way of your own and see whether it is noticed.
 """
