@@ -8,8 +8,8 @@ The library does the same, with care for larger tables.
 
 **Look at** how the RMSE falls: fast, then for thousands of steps hardly at all.
 
-**Then try** a learning rate of 0.02 (it never settles) and of 0.03 (it blows up), two factors in the
-place of five, or starts between -0.5 and 0.5.
+**Then try** a learning rate of 0.02 (it never settles) and of 0.03 (it blows up), two factors in
+the place of five, or starts between -0.5 and 0.5.
 """
 
 import numpy as np

@@ -71,7 +71,7 @@ print("share of what the films differ by:", found.share.round(2))
 # dark, the wry and the strange to the heart-warming. The names are ours, and 15 users are few:
 # take them as a reading and not as a finding.
 
-ends = one.factor_extremes(4, components=2, titles=TITLES)
+ends = one.factor_extremes(3, components=2, titles=TITLES)
 for (component, end), part in ends.groupby(["factor", "end"], sort=False):
     films = ", ".join(
         f"{title} {value:+.1f}" for title, value in zip(part.title, part.value, strict=True)

@@ -128,7 +128,9 @@ def components_agree_factors_do_not(text):
 def training_matters_more_than_depth(text):
     """10."""
     for world in text.split("taste is ")[1:]:
-        test = [row(world, name)[-1] for name in ("shallow ", "deep ", "deep on", "shallow, Bayes")]
+        test = [
+            row(world, name)[-1] for name in ("shallow  ", "deep  ", "deep on", "shallow, Bayes")
+        ]
         shallow, deep, on_top, bayes = test
         assert on_top <= min(shallow, deep) + 0.001
         assert bayes < on_top
