@@ -12,7 +12,9 @@ from shallow_cf.screenshot import screenshot
 
 IMAGES = Path(__file__).parent / "images"
 #: Sheets whose pictures README and docs show; the others are too wide to be read there.
-SHOWN = ("bias", "embedding", "gradients", "history", "factors", "new_user", "word_emb")
+SHOWN = (
+    "dotprod", "bias", "embedding", "gradients", "history", "factors", "new_user", "word_emb",
+)  # fmt: skip
 #: How a run is called -> solver.
 RUNS = {"SGD": "sgd", "Solver": "grg", "variable projection": "varpro"}
 
@@ -31,14 +33,27 @@ def write(path):
     scf.solve_new_user(path, path, overwrite=True)
 
 
-def main():
-    """Draw all sheets and keep the first pages of those shown."""
+def write_start(path):
+    """The workbook of `shallow-cf export -o book.xlsx`, before Solve is pressed."""
+    scf.write_workbook(
+        path, scf.load_crosstab(), scf.Parameters.random(15, 15, random_state=1), sheets=()
+    )
+
+
+def draw(write, names):
+    """Draw a workbook and keep the first pages of some sheets, under the names given."""
     with tempfile.TemporaryDirectory() as folder:
         book = Path(folder) / "book.xlsx"
         write(book)
         for picture in screenshot(book, folder, dpi=100):
-            if picture.sheet in SHOWN and picture.page == 1:
-                shutil.copyfile(picture.path, IMAGES / f"sheet_{picture.sheet}.png")
+            if picture.sheet in names and picture.page == 1:
+                shutil.copyfile(picture.path, IMAGES / f"{names[picture.sheet]}.png")
+
+
+def main():
+    """Draw the workbook solved, and its first sheet as it was before."""
+    draw(write, {name: f"sheet_{name}" for name in SHOWN})
+    draw(write_start, {"dotprod": "sheet_dotprod_start"})
 
 
 if __name__ == "__main__":
