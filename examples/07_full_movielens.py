@@ -6,7 +6,7 @@ The spreadsheet's model on 100,000 ratings and more: read, split, train three wa
 baselines, recommend. Without a file it takes made-up ratings of the size of MovieLens 100K; with
 one, the same program runs on yours::
 
-    shallow-cf download ml-100k
+    shallow-cf download ml-100k --folder .
     python examples/07_full_movielens.py --data ml-100k
 
 ``--data`` takes a file of ratings, or a folder of MovieLens (u.data, ratings.dat or ratings.csv).

@@ -9,7 +9,7 @@ one can put a name to.
 **Look at** both ends of the two components, and whether you would have named them as we did.
 
 **Then try** three factors, another penalty, or the map of a thousand films:
-``shallow-cf download ml-latest-small`` and ``scf.read_ratings``.
+``shallow-cf download ml-latest-small`` and ``scf.load_movielens("ml-latest-small")``.
 """
 
 import numpy as np
