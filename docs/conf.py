@@ -21,9 +21,11 @@ extensions = [
     "sphinx.ext.autosummary",
     "sphinx_copybutton",
     "sphinx_gallery.gen_gallery",
+    "gallery_pages",
     "mathml",
+    "source_pages",
 ]
-exclude_patterns = ["_build", "gallery/**/*.ipynb", "gallery/**/*.py", "gallery/**/*.md5"]
+exclude_patterns = ["_build", "sg_execution_times.rst", "gallery/sg_execution_times.rst"]
 source_suffix = {".rst": "restructuredtext", ".md": "myst-nb"}
 
 html_theme = "furo"
@@ -31,6 +33,8 @@ html_title = f"shallow_cf {release}"
 # No page asks another host for anything: the docs can be read without a network.
 html_math_renderer = "mathml"
 html_show_sphinx = False
+html_static_path = ["_static"]
+html_css_files = ["site.css"]
 
 # --- pages in Markdown; their code runs when the docs are built ---------------------------
 myst_enable_extensions = ["colon_fence", "deflist", "dollarmath", "fieldlist"]
@@ -53,6 +57,10 @@ sphinx_gallery_conf = {
     "ignore_pattern": r"/lessons/",
     "within_subsection_order": "FileNameSortKey",
     "abort_on_example_error": True,
+    "default_thumb_file": str(Path(__file__).parent / "images" / "sheet_embedding.png"),
     "download_all_examples": False,
+    "notebook_extensions": set(),
+    "show_signature": False,
+    "write_computation_times": False,
     "show_memory": False,
 }
