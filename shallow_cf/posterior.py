@@ -105,7 +105,8 @@ class Posterior:
             some = slice(start, start + _PAIRS)
             variance[some] = self._variance(parameters, users[some], items[some])
         # Numbers that are all but certain can leave a little less than 0 by rounding.
-        std: FloatArray = np.sqrt(variance.clip(min=0.0) + self.noise_std**2).reshape(u.shape)
+        variance = variance.clip(min=0.0) + self.noise_std**2  # (22a): the noise's on top
+        std: FloatArray = np.sqrt(variance).reshape(u.shape)
         return std[()]  # of one pair a number, as a prediction is
 
     def _variance(self, parameters: Parameters, u: IntArray, i: IntArray) -> FloatArray:

@@ -10,14 +10,15 @@ items: those rated in the test part with so many stars or more. With
 
 the metrics of one user are
 
-    precision@k = hits / k                                                      (r1)
-    recall@k    = hits / n                                                      (r2)
-    NDCG@k      = sum_{j<=k} rel_j / log2(j+1)  /  sum_{j<=min(k,n)} 1 / log2(j+1)    (r3)
-    AP@k        = sum_{j<=k} rel_j * precision@j  /  min(k, n)                  (r4)
+    (r1)  precision@k = hits / k
+    (r2)  recall@k    = hits / n
+    (r3)  NDCG@k      = sum_{j<=k} rel_j / log2(j+1)  /  sum_{j<=min(k,n)} 1 / log2(j+1)
+    (r4)  AP@k        = sum_{j<=k} rel_j * precision@j  /  min(k, n)
 
 and what is reported is their mean over all users who have a relevant item (MAP@k is the
-mean of AP@k); nothing can be said about the others. Coverage is the share of items that
-stand in at least one of these users' lists.                                    (r5)
+mean of AP@k); nothing can be said about the others. What is said of all lists together is
+
+    (r5)  coverage    = share of the items that stand in at least one of these users' lists
 
 Gains in (r3) are 0 and 1, as an item without a rating has no stars to gain: Järvelin and
 Kekäläinen (2002), "Cumulated gain-based evaluation of IR techniques", ACM TOIS 20(4), with

@@ -60,7 +60,8 @@ class Rows(NamedTuple):
     def of(cls, means: RealArray, covariance: RealArray | float = 0.0) -> Rows:
         """From means, (m, d), and packed covariances, (m, d (d + 1) / 2)."""
         j, k = np.triu_indices(means.shape[1])
-        return cls(np.hstack((means[:, j] * means[:, k] + covariance, means)), means)
+        T = np.hstack((means[:, j] * means[:, k] + covariance, means))  # (20e)
+        return cls(T, means)
 
     @property
     def covariance(self) -> RealArray:
@@ -164,9 +165,9 @@ class Regression(NamedTuple):
     """The equations of n rows. The rows come last, so that each number of a small matrix is a
     vector over them, and NumPy works on all matrices of a stack at once."""
 
-    A: RealArray  # (20b), (d, d, n)
-    c: RealArray  # (20c), (d, n)
-    s: RealArray  # (20d), (n,)
+    A: RealArray  # (d, d, n)
+    c: RealArray  # (d, n)
+    s: RealArray  # (n,)
 
 
 def regression(block: RowBlock, sums: Sums, rows: slice, *, bias: bool) -> Regression:
@@ -178,12 +179,12 @@ def regression(block: RowBlock, sums: Sums, rows: slice, *, bias: bool) -> Regre
     if not bias:
         return Regression(second[place], weighted, square)
     k, b = d - 1, place[-1]  # the bias comes last, and b says where its products stand
-    A = second[place]
+    A = second[place]  # (20b)
     A[k, :k] = A[:k, k] = first[:k]  # in a_i, 1 stands where y_i has b_i
     A[k, k] = count
     c = weighted
-    t_squared = square - 2 * weighted[k] + second[b[k]]
-    c[:k] -= second[b[:k]]
+    t_squared = square - 2 * weighted[k] + second[b[k]]  # (20d) with t = r - b of (20a)
+    c[:k] -= second[b[:k]]  # (20c), t once more r - b
     c[k] = rating - first[k]
     return Regression(A, c, t_squared)
 

@@ -33,7 +33,7 @@ Second derivatives. Differentiating (10): dc_i = dv_i without its entry for b_i,
     (12)  H = sum over i of   (M_i - A 1/G A') (x) c c'  -  e e' (x) 1/G  -  X - X'  (+ lambda I)
           with X[(u,k),(w,l)] = c_k e_w (A 1/G)_ul, and M_i the rated users of i on the
           diagonal; 1/G and X without the row and column of b_i, which n_u does not have.
-    (12') J'J = sum over i of (M_i - A 1/G A') (x) c c'  +  e e' (x) 1/G
+    (12')  J'J = sum over i of (M_i - A 1/G A') (x) c c'  +  e e' (x) 1/G
           for lambda = 0: Gauss and Newton's approximation of H, from (11).
 
 Every step solves (H + mu I) d = -gradient, mu falling after a success and growing after a
@@ -363,6 +363,7 @@ class Projection:
         self.cells.counts["gradient"] += 1
         n_items, n_users = self.e.shape
         width = self.c.shape[1]
+        # (11): what dN c comes with, M_i - A 1/G A', and dA' e, A 1/G
         M_less_AGA = -(self._L * self._kept_of_t[:, None, :]) @ self._L.transpose(0, 2, 1)
         M_less_AGA[:, np.arange(n_users), np.arange(n_users)] += self.cells.rated
         G_inverse = self._R.transpose(0, 2, 1) @ (self._inverse[:, :, None] * self._R)

@@ -197,7 +197,7 @@ def half_step(
     dtype = other.means.dtype
     tau, precision = dtype.type(noise_precision), prior.precision.astype(dtype)
     sums, d = ratings.sums(other), len(precision)
-    pull = (F @ prior.weights.astype(dtype) @ precision).T  # Lambda W' f
+    pull = (F @ prior.weights.astype(dtype) @ precision).T  # (22b): Lambda W' f
     upper = np.triu_indices(d)
     table = np.empty((len(ratings), len(upper[0]) + d), dtype)
     error = log_det = 0.0
@@ -306,7 +306,7 @@ def update_noise(state: State, latest: Totals, n_ratings: int) -> State:
     """Equation (22g), from the totals of the rows updated last."""
     error = latest.squared_error
     least = _ROUNDINGS * float(np.finfo(state.users.rows.means.dtype).eps)
-    variance = max((error + _LEAST_ERROR) / (n_ratings + 1), least)
+    variance = max((error + _LEAST_ERROR) / (n_ratings + 1), least)  # (22g)
     return state._replace(squared_error=error, noise_precision=1 / variance)
 
 
@@ -323,9 +323,10 @@ def leap(state: State) -> Side:
 def evidence_lower_bound(state: State, n_ratings: int) -> float:
     """L of (22c), up to a constant; not a number before both sides have been updated."""
     tau = state.noise_precision
-    of_ratings = (n_ratings * math.log(tau / (2 * math.pi)) - tau * state.squared_error) / 2
+    log_normal = math.log(tau / (2 * math.pi))  # (22a)
+    of_ratings = (n_ratings * log_normal - tau * state.squared_error) / 2
     of_noise = (math.log(tau) - tau * _LEAST_ERROR) / 2
-    return of_ratings + of_noise + _side_bound(state.users) + _side_bound(state.items)
+    return of_ratings + of_noise + _side_bound(state.users) + _side_bound(state.items)  # (22c)
 
 
 def _side_bound(side: Side) -> float:
