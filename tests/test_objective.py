@@ -151,6 +151,17 @@ class TestSlowLoops:
         fast = objective.rmse_gradient(ratings, theta).pack()
         np.testing.assert_allclose(fast, slow, rtol=1e-12, atol=1e-13)
 
+    @pytest.mark.parametrize("reg", REGS)
+    def test_mse_and_its_gradient(self, case, reg):
+        ratings, theta, triplets, plain = case
+        n, numbers = len(triplets), theta.pack()
+        slow = reference.rmse(triplets, plain) ** 2 + reg / 2 * sum(x * x for x in numbers)
+        assert objective.mse(ratings, theta, reg) == pytest.approx(slow, rel=1e-13)  # (3c)
+        unpenalised = reference.pack(reference.half_sse_gradient(triplets, plain))
+        slow = 2 / n * np.array(unpenalised) + reg * numbers  # (5m)
+        fast = objective.mse_gradient(ratings, theta, reg).pack()
+        np.testing.assert_allclose(fast, slow, rtol=1e-12, atol=1e-13)
+
     def test_both_have_the_same_direction(self, case):
         # (5): the two gradients differ by the factor n rmse only.
         ratings, theta, _, _ = case

@@ -40,7 +40,7 @@ class Case(NamedTuple):
     bias: bool
 
     def rows(self, side):
-        """Update the rows of the users (side 0) or of the items (1)."""
+        """Update the rows of the users (side 0) or of the items (side 1)."""
         own, other = self.state[side], self.state[1 - side]
         tau = self.state.noise_precision
         found = vb.update_rows(self.blocks[side], own, other, tau, self.bias, map)
@@ -154,7 +154,7 @@ STEPS = [
 class TestRows:
     @settings(max_examples=12, deadline=None)
     @given(cases(), st.sampled_from([0, 1]))
-    def test_equals_the_loop(self, case, side):
+    def test_equals_the_loop(self, case, side):  # (22d), (22e); the prior (22b) pulls
         own, other = case.state[side], gaussians(case.state[1 - side].rows)
         rows = gaussians(case.rows(side).state[side].rows)
         for n, found in enumerate(rows):
@@ -207,6 +207,26 @@ class TestRows:
         assert totals.squared_error == pytest.approx(9 - 12 * mean + 5 * (1 / 14 + mean**2))
 
 
+class TestLeap:
+    """(22k): where a sweep begins."""
+
+    def test_by_hand(self):
+        # One item that a sweep took from 1 to 2, with the variance 0.5: on to 2 + 0.8 (2 - 1),
+        # and E[y^2] = 2.8^2 + 0.5. What is known of its spread goes along unchanged.
+        case = dense_case(bias=False)
+        items = case.state.items._replace(rows=Rows.of(np.array([[2.0]]), np.array([[0.5]])))
+        state = case.state._replace(items=items, items_before=np.array([[1.0]]))
+        found = vb.leap(state)
+        assert found.rows.means.tolist() == [[2.8]]
+        assert found.rows.table == pytest.approx(np.array([[2.8**2 + 0.5, 2.8]]), rel=1e-14)
+        assert found.prior is items.prior
+
+    def test_the_first_sweep_has_nothing_to_go_by(self):
+        state = dense_case(bias=True).state
+        assert state.items_before is None
+        assert vb.leap(state) is state.items
+
+
 def dense_case(bias):
     cells = [(u, i) for u in range(6) for i in range(5) if u != 2 and (u + i) % 3]
     return case((6, 5), cells, 2, bias, 2, 0)
@@ -215,7 +235,7 @@ def dense_case(bias):
 class TestBound:
     @settings(max_examples=12, deadline=None)
     @given(cases())
-    def test_equals_its_definition(self, case):
+    def test_equals_its_definition(self, case):  # (22c), with the model (22a), (22b)
         for step, side in STEPS:
             assert case.bound() == pytest.approx(case.plain_bound(), rel=1e-6, abs=1e-6)
             case = step(case, side)
@@ -230,7 +250,7 @@ class TestBound:
 
     @pytest.mark.parametrize("bias", [False, True])
     @pytest.mark.parametrize("factor", [0.9, 1.1])
-    def test_the_noise_is_at_a_maximum(self, bias, factor):
+    def test_the_noise_is_at_a_maximum(self, bias, factor):  # (22g)
         case = dense_case(bias).noise(1)
         state = case.state
         moved = state._replace(noise_precision=factor * state.noise_precision)
@@ -241,7 +261,7 @@ class TestBound:
 
     @pytest.mark.parametrize("bias", [False, True])
     @pytest.mark.parametrize("side", [0, 1])
-    def test_the_prior_is_at_a_maximum(self, bias, side):
+    def test_the_prior_is_at_a_maximum(self, bias, side):  # (22h), (22i)
         case = dense_case(bias).prior(side)
         theta = case.state[side].prior
 
