@@ -66,6 +66,7 @@ def gradient(ratings, theta, reg, weighted):
 @pytest.mark.parametrize("weighted", [False, True])
 @pytest.mark.parametrize(("bias", "mean"), KINDS)
 def test_two_sweeps_of_the_slow_loop(bias, mean, weighted):
+    """(21a) row by row, with the penalty (21b) or (21c)."""
     ratings, theta = problem(bias, mean)
     triplets = [(u, i, r - (mean or 0.0)) for u, i, r in reference.triplets(ratings)]
     plain = reference.plain(theta)

@@ -289,15 +289,16 @@ def slow_ranking(model, test, train, k, relevant):
         items = slow_list(model, test, train, user, k)
         shown |= set(items)
         hits = [item in liked for item in items]
-        values["precision"].append(sum(hits) / k)
-        values["recall"].append(sum(hits) / len(liked))
+        values["precision"].append(sum(hits) / k)  # (r1)
+        values["recall"].append(sum(hits) / len(liked))  # (r2)
         gained = sum(1 / math.log2(j + 1) for j, hit in enumerate(hits, 1) if hit)
         most = min(k, len(liked))
-        values["ndcg"].append(gained / sum(1 / math.log2(j + 1) for j in range(1, most + 1)))
+        best = sum(1 / math.log2(j + 1) for j in range(1, most + 1))
+        values["ndcg"].append(gained / best)  # (r3)
         precisions = [sum(hits[:j]) / j for j, hit in enumerate(hits, 1) if hit]
-        values["map"].append(sum(precisions) / most)
+        values["map"].append(sum(precisions) / most)  # (r4)
     means = {f"{name}@{k}": sum(found) / len(found) for name, found in values.items()}
-    return means | {"coverage": len(shown) / test.n_items}
+    return means | {"coverage": len(shown) / test.n_items}  # (r5)
 
 
 class TestRanking:
@@ -330,11 +331,11 @@ class TestRanking:
         model = Table(ratings, np.array([[5.0, 4, 3, 2, 1]]))
         assert scf.ranking_metrics(model, ratings, k=4) == pytest.approx(
             {
-                "precision@4": 2 / 4,
-                "recall@4": 2 / 3,
-                "ndcg@4": (1 + 1 / 2) / (1 + 1 / math.log2(3) + 1 / 2),
-                "map@4": (1 + 2 / 3) / 3,
-                "coverage": 4 / 5,
+                "precision@4": 2 / 4,  # (r1)
+                "recall@4": 2 / 3,  # (r2)
+                "ndcg@4": (1 + 1 / 2) / (1 + 1 / math.log2(3) + 1 / 2),  # (r3)
+                "map@4": (1 + 2 / 3) / 3,  # (r4)
+                "coverage": 4 / 5,  # (r5)
             }
         )
 

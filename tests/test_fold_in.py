@@ -144,6 +144,7 @@ class TestMinimum:
     @pytest.mark.parametrize("reg", [0.01, 0.5, 3.0, 50.0])
     @pytest.mark.parametrize("given", [STARS, FEW], ids=["many", "few"])
     def test_the_slope_is_zero(self, model, given, reg):
+        # With a rating range (17e) and (17f) lead here; with another J or f, J'f is zero elsewhere.
         assert_is_minimum(model.fold_in_user(given, reg=reg), reg)
 
     def test_without_penalty(self, model):

@@ -40,7 +40,7 @@ def small_start(ratings, n_factors=4):
 
 class TestRowLimit:
     def test_one_step_by_hand(self):
-        # One user, three items, P = Q = 1, ratings 2, 3 and 4: e = -1, -2, -3, eta = 0.1.
+        # (16c). One user, three items, P = Q = 1, ratings 2, 3 and 4: e = -1, -2, -3, eta = 0.1.
         # The user's row has three ratings and takes 2/3 of 0.1 * 6; each item has one.
         ratings = scf.Ratings([7], [1, 2, 3], [0, 0, 0], [0, 1, 2], [2.0, 3.0, 4.0])
         theta = scf.Parameters(np.ones((1, 1)), np.ones((3, 1)))

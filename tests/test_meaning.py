@@ -122,11 +122,11 @@ class TestPrincipalComponents:
         # along (1, -1) they are 2 + 2.
         Q = np.array([[3.0, 2.0], [-1.0, -2.0], [2.0, -1.0], [0.0, 1.0]])
         where, directions, share = meaning.components(Q, 2)
-        assert share == pytest.approx([0.8, 0.2])
+        assert share == pytest.approx([0.8, 0.2])  # (18a)
         h = np.sqrt(0.5)
         assert np.abs(directions) == pytest.approx(np.full((2, 2), h))
         assert directions[0] == pytest.approx([h, h])
-        assert where[:, 0] == pytest.approx([4 * h, -4 * h, 0, 0], abs=1e-12)
+        assert where[:, 0] == pytest.approx([4 * h, -4 * h, 0, 0], abs=1e-12)  # (18b)
 
     def test_rotations_do_not_matter(self, model):
         # P T and Q T predict the same for an orthogonal T; coordinates may change sign.

@@ -93,7 +93,7 @@ class TestOneRating:
     def test_range(self):
         ratings, net = one_rating((0.5, 5.5))
         sigma = 1 / (1 + math.exp(-2.0))
-        assert net.predict(0, 0) == pytest.approx(0.5 + 5 * sigma, rel=1e-15)  # (1s)
+        assert net.predict(0, 0) == pytest.approx(0.5 + 5 * sigma, rel=1e-15)  # (19e), (1s)
         # (2s): everything is -2's part in the gradient without a range.
         through = (0.5 + 5 * sigma - 4) * 5 * sigma * (1 - sigma)
         free = gradient(*one_rating()).pack()

@@ -48,6 +48,7 @@ def equations(ratings, theta, dtype="float64"):
 @pytest.mark.parametrize("dtype", ["float64", "float32"])
 @pytest.mark.parametrize("bias", [False, True])
 def test_equations_are_those_of_the_slow_loop(bias, dtype):
+    """(20a) to (20d), a rating at a time."""
     ratings = few_and_many()
     theta = scf.Parameters.random(60, 40, 3, bias=bias, random_state=1)
     counts = np.bincount(ratings.item_idx, minlength=40)
@@ -115,7 +116,7 @@ def test_to_the_order_of_rows_and_back(bias):
 
 
 def test_second_moments():
-    # E[y y'] = m m' + S for a random y of mean m and covariance S.
+    # (20e), with E[y y'] = m m' + S for a random y of mean m and covariance S.
     rng = np.random.default_rng(0)
     means, roots = rng.normal(size=(4, 3)), rng.normal(size=(4, 3, 3))
     S = roots @ roots.transpose(0, 2, 1)

@@ -34,36 +34,37 @@ def run(rule, gradients=GRADIENTS, *, theta=1.0, eta=0.1, momentum=None):
 
 class TestByHand:
     def test_sgd(self):
-        # 1 - 0.1 = 0.9;  0.9 + 0.2 = 1.1;  1.1 - 0.3 = 0.8
+        # (14a): 1 - 0.1 = 0.9;  0.9 + 0.2 = 1.1;  1.1 - 0.3 = 0.8
         assert run(scf.SGD())[:, 0] == pytest.approx([0.9, 1.1, 0.8], rel=1e-15)
 
     def test_momentum(self):
-        # beta = 1/2. v = 1;  1/2 - 2 = -3/2;  -3/4 + 3 = 9/4
+        # (14b), beta = 1/2. v = 1;  1/2 - 2 = -3/2;  -3/4 + 3 = 9/4
         # theta = 1 - 0.1 = 0.9;  0.9 + 0.15 = 1.05;  1.05 - 0.225 = 0.825
         expected = [0.9, 1.05, 0.825]
         assert run(scf.Momentum(0.5))[:, 0] == pytest.approx(expected, rel=1e-15)
 
     def test_nesterov(self):
-        # beta = 1/2, v as above. g + v/2 = 3/2;  -2 - 3/4 = -11/4;  3 + 9/8 = 33/8
+        # (14c), beta = 1/2, v as above. g + v/2 = 3/2;  -2 - 3/4 = -11/4;  3 + 9/8 = 33/8
         # theta = 1 - 0.15 = 0.85;  0.85 + 0.275 = 1.125;  1.125 - 0.4125 = 0.7125
         expected = [0.85, 1.125, 0.7125]
         assert run(scf.Nesterov(0.5))[:, 0] == pytest.approx(expected, rel=1e-15)
 
     def test_adagrad(self):
-        # s = 1;  1 + 4 = 5;  5 + 9 = 14.  Steps 0.1 g / sqrt s:
+        # (14d): s = 1;  1 + 4 = 5;  5 + 9 = 14.  Steps 0.1 g / sqrt s:
         # 0.1;  -0.2/sqrt 5 = -0.0894427191;  0.3/sqrt 14 = 0.0801783726
         # theta = 0.9;  0.9894427191;  0.9092643465
         expected = [0.9, 0.9894427191, 0.9092643465]
         assert run(scf.Adagrad(1e-12))[:, 0] == pytest.approx(expected, rel=1e-10)
 
     def test_rmsprop(self):
-        # beta2 = 3/4. s = 1/4;  3/16 + 1 = 19/16;  57/64 + 9/4 = 201/64
+        # (14e), beta2 = 3/4. s = 1/4;  3/16 + 1 = 19/16;  57/64 + 9/4 = 201/64
         # Steps 0.1 g / sqrt s: 0.2;  -0.8/sqrt 19 = -0.1835325871;  2.4/sqrt 201 = 0.1692829478
         # theta = 0.8;  0.9835325871;  0.8142496393
         expected = [0.8, 0.9835325871, 0.8142496393]
         assert run(scf.RMSprop(0.75, 1e-12))[:, 0] == pytest.approx(expected, rel=1e-9)
 
-    # beta = 1/2, beta2 = 3/4:  m = 1/2;  1/4 - 1 = -3/4;  -3/8 + 3/2 = 9/8
+    # (14f), beta = 1/2, beta2 = 3/4:
+    #                           m = 1/2;  1/4 - 1 = -3/4;  -3/8 + 3/2 = 9/8
     #                           s = 1/4;  19/16;  201/64        (as for RMSprop)
     #                         w_m = 1/2;  3/4;  7/8        w_s = 1/4;  7/16;  37/64
     #                       m/w_m = 1;  -1;  9/7           s/w_s = 1;  19/7;  201/37
@@ -85,7 +86,7 @@ class TestByHand:
         assert second == pytest.approx(0.95 + 0.0377713550, rel=1e-10)
 
     def test_adamw(self):
-        # The same steps from a parameter that loses 0.1 * 2 = 1/5 of itself before each:
+        # (14g): the same steps from a parameter that loses 0.1 * 2 = 1/5 of itself before each:
         # 0.8 - 0.1 = 0.7;  0.56 + 0.0606976979 = 0.6206976979;
         # 0.4965581583 - 0.0551629271 = 0.4413952312
         expected = [0.7, 0.6206976979, 0.4413952312]

@@ -77,7 +77,8 @@ class TestStd:
         assert parameters.predict(0, 0) == pytest.approx(ratings.mean(), abs=4 * std / n**0.5)
 
     def test_by_hand(self):
-        # p ~ N(2, 1), q ~ N(3, 4): Var pq = 9 * 1 + 4 * 4 + 1 * 4 = 29, and noise of 7 more: 36.
+        # (22j): p ~ N(2, 1), q ~ N(3, 4). Var pq = 9 * 1 + 4 * 4 + 1 * 4 = 29, and noise of 7
+        # more: 36.
         prior = RowPrior(np.zeros((1, 0)), np.zeros((2, 0)), np.zeros((1, 1)), np.eye(1))
         one = np.array([0])
         posterior = Posterior(np.array([[1.0]]), np.array([[4.0]]), prior, prior, 7**0.5)

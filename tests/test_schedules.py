@@ -15,22 +15,22 @@ def factors(schedule, n_epochs, withins=(0.0,)):
 
 
 class TestByHand:
-    def test_constant(self):
+    def test_constant(self):  # (15a)
         assert factors(scf.Constant(), 3, (0.0, 0.5)) == [1.0] * 6
 
     def test_linear(self):
-        # 1 - e/4; it does not fall within an epoch.
+        # (15b): 1 - e/4; it does not fall within an epoch.
         assert factors(scf.Linear(), 4, (0.0, 0.9)) == [1, 1, 0.75, 0.75, 0.5, 0.5, 0.25, 0.25]
 
     def test_step(self):
-        # After 2 epochs and again after 4: epochs 0, 1 | 2, 3 | 4.
+        # (15c): after 2 epochs and again after 4: epochs 0, 1 | 2, 3 | 4.
         expected = [1, 1, 0.1, 0.1, 0.01]
         assert factors(scf.Step((2, 4)), 5, (0.0,)) == pytest.approx(expected, rel=1e-15)
         assert factors(scf.Step([1], 0.5), 2, (0.0, 0.9)) == [1, 1, 0.5, 0.5]
         assert factors(scf.Step(()), 2) == [1, 1]
 
     def test_cosine(self):
-        # tau = 0, 1/4, 1/2, 3/4: (1 + cos(0, 45, 90, 135 degrees)) / 2
+        # (15d): tau = 0, 1/4, 1/2, 3/4: (1 + cos(0, 45, 90, 135 degrees)) / 2
         root = math.sqrt(0.5)
         expected = [1, (1 + root) / 2, 0.5, (1 - root) / 2]
         assert factors(scf.Cosine(), 4) == pytest.approx(expected, rel=1e-14)
@@ -49,7 +49,7 @@ class TestByHand:
         ],
     )
     def test_one_cycle(self, tau, factor, momentum):
-        setting = scf.OneCycle().at(int(tau * 8), 8, tau * 8 % 1)
+        setting = scf.OneCycle().at(int(tau * 8), 8, tau * 8 % 1)  # (15e)
         assert setting == pytest.approx((factor, momentum), rel=1e-12)
         assert scf.OneCycle().at(0, 1, tau) == pytest.approx((factor, momentum), rel=1e-12)
 

@@ -255,7 +255,7 @@ class TestJacobian:
         by_jacobian = slow_jacobian(ratings, theta, 0.0).T @ there.e.ravel()
         np.testing.assert_allclose(there.gradient().ravel(), by_jacobian, rtol=0, atol=1e-9)
 
-    def test_equation_12_prime_is_its_square(self, case):
+    def test_equation_12_prime_is_its_square(self, case):  # (12')
         ratings, theta = case
         J = slow_jacobian(ratings, theta, 0.0)
         H = project(ratings, theta).hessian("gauss_newton")
