@@ -8,6 +8,8 @@ from pathlib import Path
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 sys.path.insert(0, str(Path(__file__).parent / "_ext"))
 
+from api_names import linkcode_resolve  # noqa: F401  (Sphinx asks for it by this name)
+
 import shallow_cf
 
 project = "shallow_cf"
@@ -19,8 +21,10 @@ extensions = [
     "numpydoc",
     "sphinx.ext.autodoc",
     "sphinx.ext.autosummary",
+    "sphinx.ext.linkcode",
     "sphinx_copybutton",
     "sphinx_gallery.gen_gallery",
+    "api_names",
     "derivations",
     "gallery_pages",
     "mathml",
@@ -46,7 +50,9 @@ nb_execution_timeout = 120
 nb_merge_streams = True
 
 # --- docstrings ---------------------------------------------------------------------------
-autosummary_generate = True
+autosummary_generate = ["api.rst"]
+templates_path = ["_templates"]
+default_role = "name"
 autodoc_typehints = "none"
 numpydoc_show_class_members = False
 
