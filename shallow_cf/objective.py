@@ -9,11 +9,11 @@ Notation: user *u* has the embedding (row) :math:`p_u` of P, item *i* has
 Model
     (1)   r_hat_ui = mu + p_u . q_i + b_u + b_i     (the spreadsheet's has no mu; without
                                                      biases: the dot product)
-    With a rating range (low, high), a sigmoid makes stars of the score
-    s_ui = c + p_u . q_i + b_u + b_i:
+With a rating range (low, high), a sigmoid makes stars of the score
+s_ui = c + p_u . q_i + b_u + b_i:
     (1s)  r_hat_ui = low + (high - low) sigma(s_ui),   sigma(s) = 1 / (1 + exp(-s))
-    where c = log((mu - low) / (high - mu)), so that mu is predicted where all else is 0
-    (the lessons' have no mu: c = 0).
+where c = log((mu - low) / (high - mu)), so that mu is predicted where all else is 0
+(the lessons' have no mu: c = 0).
 
 Residual
     (2)   e_ui = r_hat_ui - r_ui                     (prediction minus rating, stars)
@@ -23,29 +23,29 @@ Objectives
                      + reg/2 (|P|^2 + |Q|^2 + |b_u|^2 + |b_i|^2)          stars^2
     (3b)  rmse     = sqrt(1/n sum e_ui^2)                                  stars
 
-    (3a) is a sum, not a mean, and carries the 1/2 that cancels the 2 of the
-    derivative; SGD descends it. (3b) is the spreadsheet's red cell; Solver
-    minimises it. With reg = 0 both have the same minimisers, and so has
+(3a) is a sum, not a mean, and carries the 1/2 that cancels the 2 of the
+derivative; SGD descends it. (3b) is the spreadsheet's red cell; Solver
+minimises it. With reg = 0 both have the same minimisers, and so has
     (3c)  mse      = 1/n sum e_ui^2 + reg/2 (|P|^2 + ...)                  stars^2
-    which the notebooks train on: being a mean, it lets one learning rate serve
-    batches of all sizes.
+which the notebooks train on: being a mean, it lets one learning rate serve
+batches of all sizes.
 
 Partial derivatives of half_sse, by the chain rule d(1/2 e^2) = e de = e dr_hat:
     (4a)  d/dP_uk = sum over i in I(u) of e_ui Q_ik + reg P_uk     as dr_hat_ui/dP_uk = Q_ik
     (4b)  d/dQ_ik = sum over u in U(i) of e_ui P_uk + reg Q_ik     as dr_hat_ui/dQ_ik = P_uk
     (4c)  d/db_u  = sum over i in I(u) of e_ui      + reg b_u      as dr_hat_ui/db_u  = 1
     (4d)  d/db_i  = sum over u in U(i) of e_ui      + reg b_i      as dr_hat_ui/db_i  = 1
-    With a rating range one more link comes into the chain, dr_hat = dr_hat/ds ds. As
-    sigma' = sigma (1 - sigma),
+With a rating range one more link comes into the chain, dr_hat = dr_hat/ds ds. As
+sigma' = sigma (1 - sigma),
     (2s)  dr_hat_ui/ds_ui = (r_hat_ui - low) (high - r_hat_ui) / (high - low)
-    and everywhere in (4a) to (5) e_ui dr_hat_ui/ds_ui stands for e_ui.
+and everywhere in (4a) to (5) e_ui dr_hat_ui/ds_ui stands for e_ui.
 
 Gradient of rmse: with S = sum e^2 (so grad S = 2 grad half_sse at reg = 0),
 rmse = sqrt(S/n) gives
     (5)   grad rmse = grad S / (2 n rmse) = (grad half_sse at reg = 0) / (n rmse)
 
-    At rmse = 0 the square root has no derivative; zero is returned there, because
-    that point is a minimum.
+At rmse = 0 the square root has no derivative; zero is returned there, because
+that point is a minimum.
 
 Gradient of mse: each of its terms is 2/n of the one in half_sse, and the penalty is whole:
     (5m)  grad mse  = 2/n (grad half_sse at reg = 0) + reg theta

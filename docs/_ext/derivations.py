@@ -103,8 +103,8 @@ class Derivation(SphinxDirective):
     def _derivation(self, lines):
         """As it stands, but for the numbers: an anchor where one is given, elsewhere a link."""
         margin = min(len(line) - len(line.lstrip()) for line in lines)
-        # Without rawsource, so that Sphinx takes it for marked up and not for code.
-        block = nodes.literal_block(classes=["derivation"], language="none")
+        # A raw source other than its text tells Sphinx that it is marked up, and not code.
+        block = nodes.literal_block("derivation", classes=["derivation"], language="none")
         for line in lines:
             given = DEFINITION.match(line)
             text = line[margin:]
