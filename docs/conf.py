@@ -1,4 +1,8 @@
-"""How the docs are built: python -m sphinx -W -n docs docs/_build/html"""
+"""How the docs are built, and their links checked without a network:
+
+    python -m sphinx -W --keep-going -n docs docs/_build/html
+    python docs/check_links.py docs/_build/html
+"""
 
 import os
 import sys

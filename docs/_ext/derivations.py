@@ -13,7 +13,7 @@ from itertools import groupby
 
 import equations as finder
 from docutils import nodes
-from equations import DEFINITION, ROOT, module_docstring
+from equations import DEFINITION, ROOT, anchor, equations, module_docstring
 from equations import NUMBER as _NUMBER
 from source_pages import source_uri
 from sphinx.util.docutils import SphinxDirective
@@ -27,13 +27,7 @@ _INDENTED = "    "  # by so much or more: a derivation
 _AFTER_SUBJECT = re.compile(r"\s{2,}| = | <- | ~ ")
 
 
-equations = cache(finder.equations)
 in_code, in_tests = cache(finder.in_code), cache(finder.in_tests)
-
-
-def anchor(number):
-    """The anchor of an equation on its page."""
-    return "eq-" + number.replace("'", "-prime")
 
 
 class Derivation(SphinxDirective):

@@ -18,6 +18,7 @@ import re
 import tokenize
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
@@ -51,6 +52,7 @@ class Place:
     within: str
 
 
+@cache
 def equations(root: Path = ROOT) -> list[Equation]:
     """All definitions, in the order of the files and of the lines."""
     found = []
@@ -61,6 +63,11 @@ def equations(root: Path = ROOT) -> list[Equation]:
                 name = path.relative_to(root).as_posix()
                 found.append(Equation(match[1], match[2].strip(), name, first + offset))
     return found
+
+
+def anchor(number: str) -> str:
+    """What an equation is called in an address: ``mathematics.html#eq-4a``."""
+    return "eq-" + number.replace("'", "-prime")
 
 
 def module_docstring(path: Path) -> tuple[int, str]:

@@ -7,10 +7,12 @@ and to folders likewise; in the site these links lead to pages made here. Others
 """
 
 import ast
+import re
 from html import escape
 from pathlib import Path
 
 from docutils import nodes
+from equations import MARK, ONE, anchor, equations
 from pygments import highlight
 from pygments.formatters import HtmlFormatter
 from pygments.lexers import PythonLexer
@@ -22,6 +24,8 @@ from sphinx.util.osutil import relative_uri
 ROOT = Path(__file__).parents[2]
 FOLDERS = ("shallow_cf", "tests", "examples", "benchmarks")
 _SCHEME = "source:"
+# As Pygments shows `# (4a)`.
+_MARK = re.compile(rf'<span class="c1">{MARK.pattern}[^<]*')
 
 
 def source_uri(path, line=None):
@@ -82,10 +86,28 @@ def pages(app):
     folders = sorted({folder for path in files for folder in path.parents} - {Path()})
     for path in status_iterator(files, "source pages... ", length=len(files)):
         code = highlight((ROOT / path).read_text(encoding="utf-8"), PythonLexer(), formatter)
-        yield page_name(path), _context(app, path, code), "page.html"
+        yield page_name(path), _context(app, path, _with_equations(app, path, code)), "page.html"
     for folder in folders:
         listing = _listing(folder, files, folders)
         yield page_name(folder), _context(app, folder, listing), "page.html"
+
+
+def _with_equations(app, path, code):
+    """Comments that begin with an equation's number, `# (4a)`, lead to its derivation."""
+    here = app.builder.get_target_uri(page_name(path))
+    page = relative_uri(here, app.builder.get_target_uri("mathematics"))
+    known = {equation.number for equation in equations()}
+
+    def linked(match):
+        number = match[1]
+        if number not in known:
+            return match[0]
+        return f'(<a href="{page}#{anchor(number)}">{number}</a>)'
+
+    def marked(comment):
+        return ONE.sub(linked, comment[0])
+
+    return _MARK.sub(marked, code)
 
 
 def _context(app, path, body):
