@@ -1,7 +1,7 @@
 """How the docs are built, and their links checked without a network:
 
-    python -m sphinx -W --keep-going -n docs docs/_build/html
-    python docs/check_links.py docs/_build/html
+python -m sphinx -W --keep-going -n docs docs/_build/html
+python docs/check_links.py docs/_build/html
 """
 
 import os

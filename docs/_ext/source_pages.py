@@ -107,7 +107,7 @@ def _with_equations(app, path, code):
     def marked(comment):
         return ONE.sub(linked, comment[0])
 
-    return _MARK.sub(marked, code)
+    return _MARK.sub(marked, code.replace("&#39;", "'"))  # of (12'); text needs no entity
 
 
 def _context(app, path, body):
@@ -140,7 +140,8 @@ def _listing(folder, files, folders):
 
 def _summary(path):
     docstring = ast.get_docstring(ast.parse((ROOT / path).read_text(encoding="utf-8"))) or ""
-    return escape(f": {first}" if (first := docstring.partition("\n")[0]) else "")
+    first = escape(docstring.partition("\n")[0])
+    return ": " + re.sub(r"`+(.+?)`+", r"<code>\1</code>", first) if first else ""
 
 
 def setup(app):
