@@ -120,7 +120,25 @@ def _context(app, path, body):
         "title": path.as_posix(),
         "body": f'<h1 class="source">{way}</h1>\n{body}',
         "parents": [],
+        "toctree": _navigation(app, here),
     }
+
+
+def _navigation(app, here):
+    """What the theme asks for to show the site's pages at the side.
+
+    It is the same from all pages of one depth. Sphinx makes it anew for each, which for this
+    many pages takes longer than all else.
+    """
+
+    def toctree(**options):
+        made = app.builder.__dict__.setdefault("source_navigation", {})
+        key = (here.count("/"), *sorted(options.items()))
+        if key not in made:
+            made[key] = app.builder._get_local_toctree(here.removesuffix(".html"), **options)
+        return made[key]
+
+    return toctree
 
 
 def _link(app, here, path, text):
