@@ -72,8 +72,8 @@ def balanced(parameters: Parameters) -> Parameters:
     if parameters.biases is None:
         return parameters.with_blocks(_one_size(P, Q))
     bu, bi = parameters.biases
-    bi, P = bi + Q @ P.mean(axis=0), P - P.mean(axis=0)  # (23b)
-    bu, Q = bu + P @ Q.mean(axis=0), Q - Q.mean(axis=0)  # (23b)
+    bi, P = bi + Q @ P.mean(axis=0), P - P.mean(axis=0)  # (23a), (23b)
+    bu, Q = bu + P @ Q.mean(axis=0), Q - Q.mean(axis=0)  # (23a), (23b)
     half = (bu.mean() - bi.mean()) / 2
     return parameters.with_blocks([*_one_size(P, Q), bu - half, bi + half])  # (23b)
 

@@ -97,7 +97,7 @@ class TestAligned:
 
     def test_nothing_is_nearer(self):
         to, other = drawn(0), drawn(1)
-        found = landscape.aligned(other, to)
+        found = landscape.aligned(other, to)  # (23d)
         np.testing.assert_allclose(found.predict_all(), other.predict_all())
         near = np.linalg.norm(found.pack() - to.pack())
         for R in ortho_group.rvs(3, size=200, random_state=0):
@@ -112,7 +112,8 @@ class TestLine:
         direct = [
             objective.half_sse(crosstab, a.unpack((1 - t) * a.pack() + t * b.pack())) for t in T
         ]
-        np.testing.assert_allclose(landscape.half_sse_along(crosstab, a, b)(T), direct, rtol=1e-12)
+        line = landscape.half_sse_along(crosstab, a, b)  # (23e), (23f)
+        np.testing.assert_allclose(line(T), direct, rtol=1e-12)
 
     @ON_A_LINE
     def test_five_points_determine_it(self, crosstab, kind):

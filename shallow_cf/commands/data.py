@@ -79,8 +79,8 @@ def _ask(name: str, terms: str) -> None:
 def run_synthetic(args: Args) -> Outcome:
     """Ratings made up, to try every command without data.
 
-    The model's numbers are planted: few items get most ratings and few users give most, as in MovieLens; stars are predictions
-    by factors and biases plus noise, so that it is known how well a model can do.
+    Few items get most ratings and few users give most, as in MovieLens. Stars are predictions by
+    planted factors and biases plus noise, so that it is known how well a model can do.
     """
     path = Path(args.output)
     check_output(path, args.force, ".csv")
