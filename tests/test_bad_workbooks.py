@@ -263,7 +263,7 @@ def test_the_name_of_a_workbook_does_not_matter(small_book):
 
 @pytest.fixture(scope="module")
 def bomb(tmp_path_factory):
-    """300 kB that unpack to 300 MB of zeros in a sheet."""
+    """100 kB that unpack to 100 MB of zeros in a sheet."""
     path = tmp_path_factory.mktemp("bomb") / "bomb.xlsx"
     path.write_bytes(written(bias=False))
     contents = parts(path)
@@ -273,9 +273,9 @@ def bomb(tmp_path_factory):
         zipfile.ZipFile(path, "a", zipfile.ZIP_DEFLATED) as archive,
         archive.open(SHEET1, "w") as sheet,
     ):
-        for _ in range(300):
+        for _ in range(100):
             sheet.write(bytes(2**20))
-    assert path.stat().st_size < 2**20
+    assert path.stat().st_size < 2**18
     return path
 
 
@@ -294,14 +294,14 @@ def assert_cheap(function):
 
 def test_a_zip_bomb_is_refused_before_it_is_unpacked(bomb):
     message = assert_cheap(lambda: scf.read_workbook(bomb))
-    assert re.match(r"bomb.xlsx declares 300 MB of content in 0.\d MB: refused", message)
+    assert re.match(r"bomb.xlsx declares 100 MB of content in 0.\d MB: refused", message)
 
 
 def test_a_zip_bomb_that_lies_about_its_size(bomb, tmp_path):
     content = bytearray(bomb.read_bytes())
     entry = content.rindex(SHEET1.encode()) - 46  # its entry in the zip's table of contents
     assert content[entry : entry + 4] == b"PK\x01\x02"
-    assert struct.unpack_from("<L", content, entry + 24)[0] == 300 * 2**20
+    assert struct.unpack_from("<L", content, entry + 24)[0] == 100 * 2**20
     struct.pack_into("<L", content, entry + 24, 1000)  # "only 1000 bytes, honestly"
     liar = tmp_path / "liar.xlsx"
     liar.write_bytes(content)
@@ -318,10 +318,10 @@ def test_many_middling_parts_are_a_bomb_too(small_book):
 
 def test_an_archive_of_very_many_parts(small_book):
     with zipfile.ZipFile(small_book, "a") as archive:
-        for k in range(12_000):
+        for k in range(10_001):
             archive.writestr(f"xl/{k}", b"")
     message = assert_cheap(lambda: scf.read_workbook(small_book))
-    assert "declares 12,009 parts of 12,009 names: refused" in message
+    assert "declares 10,010 parts of 10,010 names: refused" in message
 
 
 @pytest.mark.filterwarnings("ignore:Duplicate name")

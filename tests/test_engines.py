@@ -36,17 +36,27 @@ CASES = {
 }
 
 
+def awkward_ids():
+    """A full table whose ids look like something else, and a model for each sheet."""
+    ids = np.array(["=1+1", "#N/A", "007", "O'Brien & <b>", "Amélie"])
+    u, i = np.indices((5, 5)).reshape(2, -1)
+    ratings = scf.Ratings(ids, ids[::-1], u, i, np.arange(25) % 10 / 2 + 0.5)
+    models = (scf.Parameters.random(5, 5, 2, bias=bias, random_state=3) for bias in (False, True))
+    return ratings, *models
+
+
 @pytest.fixture(scope="module", params=engines.ENGINES)
 def saved(request, tmp_path_factory):
-    """Case -> (ratings, parameters, path of what the engine saved)."""
+    """Case -> (ratings, parameters, path of what the engine saved): starting one takes long."""
     folder = tmp_path_factory.mktemp(request.param)
     cases = {name: random_case(**shape, seed=7) for name, shape in CASES.items()}
+    cases["awkward-ids"] = awkward_ids()
     sources = []
-    for name, (ratings, parameters) in cases.items():
+    for name, (ratings, *parameters) in cases.items():
         sources.append(folder / f"{name}.xlsx")
-        # All sheets of the lesson with biases are among the slow books below.
-        sheets = () if name == "lesson-bias" else None
-        scf.write_workbook(sources[-1], ratings, parameters, sheets=sheets)
+        # All sheets of the lesson are among the slow books below.
+        sheets = () if name.startswith("lesson") else None
+        scf.write_workbook(sources[-1], ratings, *parameters, sheets=sheets)
     outputs = engines.recalculate(request.param, sources, folder)
     return {name: (*cases[name], path) for name, path in zip(cases, outputs, strict=True)}
 
@@ -73,14 +83,8 @@ def test_what_the_engine_saved_reads_back(saved, case):
     np.testing.assert_allclose(book.parameters.pack(), parameters.pack(), rtol=0, atol=1e-12)
 
 
-@pytest.mark.parametrize("engine", engines.ENGINES)
-def test_both_sheets_and_awkward_ids_survive(engine, tmp_path):
-    ids = np.array(["=1+1", "#N/A", "007", "O'Brien & <b>", "Amélie"])
-    u, i = np.indices((5, 5)).reshape(2, -1)
-    ratings = scf.Ratings(ids, ids[::-1], u, i, np.arange(25) % 10 / 2 + 0.5)
-    models = [scf.Parameters.random(5, 5, 2, bias=bias, random_state=3) for bias in (False, True)]
-    scf.write_workbook(tmp_path / "b.xlsx", ratings, *models)
-    (output,) = engines.recalculate(engine, [tmp_path / "b.xlsx"], tmp_path)
+def test_both_sheets_and_awkward_ids_survive(saved):
+    ratings, *models, output = saved["awkward-ids"]
     for sheet, parameters in zip(("dotprod", "bias"), models, strict=True):
         book = scf.read_workbook(output, sheet)
         assert book.ratings.equals(ratings)
@@ -90,17 +94,13 @@ def test_both_sheets_and_awkward_ids_survive(engine, tmp_path):
         np.testing.assert_allclose(book.stored_predictions, expected, rtol=0, atol=1e-9)
 
 
-@pytest.mark.parametrize("engine", engines.ENGINES)
-def test_a_wrong_formula_would_be_noticed(engine, tmp_path, crosstab):
-    # The comparison above must be able to fail: give the engine another embedding.
-    path = tmp_path / "b.xlsx"
-    parameters = scf.Parameters.random(15, 15, 5, random_state=0)
-    scf.write_workbook(path, crosstab, parameters, sheets=())
-    (output,) = engines.recalculate(engine, [path], tmp_path)
+def test_a_wrong_formula_would_be_noticed(saved):
+    # The comparison above must be able to fail: compare with another embedding.
+    ratings, parameters, output = saved["lesson"]
     theta = parameters.pack()
     theta[0] += 1e-6
     shifted = parameters.unpack(theta)
-    u, i = crosstab.user_idx, crosstab.item_idx
+    u, i = ratings.user_idx, ratings.item_idx
     computed = scf.read_workbook(output).stored_predictions[u, i]
     assert np.abs(computed - shifted.predict(u, i)).max() > 1e-9
 

@@ -229,11 +229,11 @@ class TestResults:
         # are at 0.40147 and 0.41287, so a run is either there or stuck in one of those.
         final = [
             scf.MatrixFactorization(solver="sgd", random_state=seed).fit(crosstab).rmse(crosstab)
-            for seed in range(10)
+            for seed in range(4)
         ]
         assert min(final) > 0.39290  # nothing can be better than the best
         assert max(final) <= 0.415, final
-        assert sum(rmse < 0.3935 for rmse in final) >= 8, final
+        assert sum(rmse < 0.3935 for rmse in final) >= 3, final
 
     @pytest.mark.parametrize("seed", range(3))
     def test_finds_a_planted_pattern(self, seed):
