@@ -251,12 +251,12 @@ def test_without_a_peer_there_is_no_ratio():
 
 def test_an_unknown_peer_is_refused_with_the_known_ones(capsys):
     with pytest.raises(SystemExit) as stopped:
-        movielens.main(["--data", "synthetic:30x20x100", "--peers", "cornac,surprize"])
+        movielens.main(["--data", "synthetic:30x20x100", "--peers", "cornac,surprised"])
     assert stopped.value.code == 2
     known = "surprise, cornac, libmf, cmfrec, lenskit, myfm"
-    assert f"there is no peer 'surprize'; known: {known}" in capsys.readouterr().err
-    with pytest.raises(ValueError, match=f"there is no peer 'surprize'; known: {known}"):
-        Worker("surprize", sys.executable, 1)
+    assert f"there is no peer 'surprised'; known: {known}" in capsys.readouterr().err
+    with pytest.raises(ValueError, match=f"there is no peer 'surprised'; known: {known}"):
+        Worker("surprised", sys.executable, 1)
 
 
 @pytest.mark.parametrize(
