@@ -19,17 +19,19 @@ MAX_BYTES = 4 * 2**20
 
 
 def run(*command: str | Path, cwd: Path = ROOT) -> None:
+    """Run a module of this Python's; an error ends the program."""
     subprocess.run([sys.executable, "-m", *map(str, command)], check=True, cwd=cwd)
 
 
 def build(source: Path, target: Path, kind: str) -> Path:
     """Build an "sdist" or a "wheel"; its path."""
-    run("build", f"--{kind}", "--outdir", target, source, "--installer", "uv")
+    run("build", f"--{kind}", "--installer", "uv", "--outdir", target, source)
     (built,) = target.glob({"sdist": "*.tar.gz", "wheel": "*.whl"}[kind])
     return built
 
 
 def fail(message: str) -> None:
+    """End the program with a message."""
     sys.exit(f"{Path(__file__).name}: {message}")
 
 
@@ -73,6 +75,7 @@ def check_types(folder: Path) -> None:
 
 
 def main() -> None:
+    """Build both and check each."""
     dist = ROOT / "dist"
     for made in (dist, ROOT / "build"):
         shutil.rmtree(made, ignore_errors=True)
