@@ -44,9 +44,11 @@ def lint(session: nox.Session) -> None:
 
 @nox.session(python=PYTHONS[0])
 def docs(session: nox.Session) -> None:
-    """The pages in docs/_build/html, where a warning is an error."""
+    """The pages in docs/_build/html, where a warning is an error, and their links."""
     session.install("--editable", ".[docs]")
-    session.run("python", "-m", "sphinx", "-W", "-b", "html", "docs", "docs/_build/html")
+    site = "docs/_build/html"
+    session.run("python", "-m", "sphinx", "-W", "--keep-going", "-n", "docs", site)
+    session.run("python", "docs/check_links.py", site)
 
 
 @nox.session(python=PYTHONS[0])

@@ -36,6 +36,19 @@ def ratings_of_every_kind(folder: Path) -> scf.Ratings:
     return read
 
 
+def data_sets(folder: Path) -> None:
+    made, truth = scf.synthetic_ratings(20, 10, 50, random_state=0, return_truth=True)
+    assert_type(made, scf.Ratings)
+    assert_type(truth, scf.Parameters)
+    assert_type(scf.synthetic_ratings(20, 10, 50, random_state=0), scf.Ratings)
+    (folder / "ml-100k").mkdir()
+    (folder / "ml-100k" / "u.data").write_text("1\t2\t5\t881250949\n")
+    # It is there, so that nothing is asked for.
+    with contextlib.suppress(scf.DownloadError):
+        assert_type(scf.download("ml-100k", folder=folder), Path)
+    assert_type(scf.load_movielens("ml-100k", folder=folder), scf.Ratings)
+
+
 def optimizers_and_schedules() -> list[scf.SGDOptions]:
     options = [scf.SGDOptions(n_epochs=2, optimizer=optimizer) for optimizer in (
         scf.SGD(), scf.Momentum(), scf.Nesterov(), scf.Adagrad(), scf.RMSprop(), scf.Adam(),
@@ -143,6 +156,7 @@ def errors(folder: Path) -> None:
 
 def main(folder: Path) -> None:
     ratings = ratings_of_every_kind(folder)
+    data_sets(folder)
     judged(model_in_use(ratings, folder / "model.npz"), ratings)
     workbook(ratings, numbers_by_hand(ratings), folder)
     net(ratings)
