@@ -81,7 +81,7 @@ def main() -> None:
         shutil.rmtree(made, ignore_errors=True)
     sdist, wheel = (build(ROOT, dist, kind) for kind in ("sdist", "wheel"))
     run("twine", "check", "--strict", sdist, wheel)
-    subprocess.run(["check-wheel-contents", wheel], check=True)
+    run("check_wheel_contents", wheel)
     if not wheel.name.endswith("-py3-none-any.whl"):
         fail(f"{wheel.name} is no pure-Python wheel")
     check_sdist(sdist)

@@ -764,7 +764,7 @@ SPELLINGS = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("bias", [False, True])
+@pytest.mark.parametrize("bias", [pytest.param(False, marks=pytest.mark.slow), True])
 @pytest.mark.parametrize("spelling", SPELLINGS)
 def test_formulas_are_understood_however_they_are_spelled(
     small_book, bias_book, tmp_path, spelling, bias

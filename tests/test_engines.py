@@ -156,7 +156,6 @@ SLOW_BOOKS = {
         path, scf.load_crosstab(), models(scf.load_crosstab())[1]
     ),
     "odd-ids": lambda path: write_plain(path, table(PLAIN_IDS[:12], PLAIN_IDS[12:]), 1),
-    "lesson": lambda path: write_plain(path, scf.load_crosstab(), 5),
     "lesson-solved": lambda path: write_solved(
         path, scf.load_crosstab(), 5, titles=titled(scf.load_crosstab())
     ),

@@ -905,7 +905,9 @@ def test_mutants_are_read_rightly_or_refused(tmp_path):
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:Duplicate name")
 @pytest.mark.skipif(ONLY is not None, reason="a single mutant is asked for")
-@pytest.mark.parametrize("part", range(N_PARTS))
+@pytest.mark.parametrize(
+    "part", [0, 1, *(pytest.param(n, marks=pytest.mark.long) for n in range(2, N_PARTS))]
+)
 def test_many_more_mutants(part, tmp_path):
     first = DEFAULT + part * PART
     run(range(first, first + PART), tmp_path)

@@ -22,11 +22,9 @@ RUNS = [
     ("lesson4_2019", ["learner", "ours"]),
     ("book_chapter8_2020", ["dot", "range", "bias", "decay", "net", "ours, deep"]),
 ]
-#: Those that take the better part of a minute each.
-LONG = {("lesson5_2018", name) for name in ("net", "learner", "ours", "ours, deep")} | {
-    ("book_chapter8_2020", name) for name in ("net", "ours, deep")
-}
 CASES = [(lesson, name) for lesson, names in RUNS for name in names]
+#: Those that are quick enough for every day; the others take up to two minutes each.
+QUICK = [("lesson4_2019", "learner"), ("book_chapter8_2020", "dot")]
 TOLERANCE = 0.02  # stars**2; another random validation part moves the numbers by 0.01
 
 
@@ -46,7 +44,7 @@ def test_every_run_of_a_script_is_tested(load, lesson):
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("lesson", "name"),
-    [pytest.param(*it, marks=pytest.mark.long) if it in LONG else it for it in CASES],
+    [it if it in QUICK else pytest.param(*it, marks=pytest.mark.long) for it in CASES],
 )
 def test_published_numbers(load, lesson, name):
     script = load(lesson)

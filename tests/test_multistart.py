@@ -386,7 +386,9 @@ class TestTheLesson:
         )
 
     @pytest.mark.parametrize("bias", [False, True], ids=["no biases", "biases"])
-    @pytest.mark.parametrize("seed", range(3))
+    @pytest.mark.parametrize(
+        "seed", [0, *(pytest.param(n, marks=pytest.mark.slow) for n in (1, 2))]
+    )
     @pytest.mark.parametrize("method", ["grg, analytic", "varpro"])
     def test_finds_the_best_known_optimum(self, crosstab, method, seed, bias):
         self.check(crosstab, method, seed, bias=bias)
@@ -397,7 +399,9 @@ class TestTheLesson:
 
     @pytest.mark.slow
     @pytest.mark.parametrize("bias", [False, True], ids=["no biases", "biases"])
-    @pytest.mark.parametrize("seed", range(50))
+    @pytest.mark.parametrize(
+        "seed", [*range(4), *(pytest.param(n, marks=pytest.mark.long) for n in range(4, 50))]
+    )
     @pytest.mark.parametrize("method", ["grg, forward", "varpro"])
     def test_finds_it_for_50_of_50_seeds(self, crosstab, method, seed, bias):
         self.check(crosstab, method, seed, bias=bias)

@@ -687,7 +687,9 @@ def published_without_pivots(source, target, *, renamed):
     book.save(target)
 
 
-@pytest.mark.parametrize("engine", engines.ENGINES)
+@pytest.mark.parametrize(
+    "engine", [pytest.param("libreoffice", marks=pytest.mark.slow), "gnumeric"]
+)
 def test_what_other_programs_saved(engine, tmp_path, reference_workbook):
     engines.require(engine)
     published = {sheet: scf.read_workbook(reference_workbook, sheet) for sheet in NAMES.values()}

@@ -101,6 +101,7 @@ def test_pages_of_one_sheet_and_awkward_sheet_names():
 
 
 @pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.usefixtures("printer")
 def test_more_dots_make_a_larger_picture_and_nothing_is_replaced_unasked(book, capsys):
     (small, *_) = screenshot(book, "png", dpi=30)

@@ -421,7 +421,10 @@ def test_every_shipped_workbook_says_how_it_was_made():
     assert all(path.stat().st_size < 300_000 for path in EXCEL.glob("*.xlsx"))
 
 
-@pytest.mark.parametrize(("time", "words", "name"), MADE_BY)
+@pytest.mark.parametrize(
+    ("time", "words", "name"),
+    [pytest.param(*it, marks=pytest.mark.slow) if "--solve" in it[1] else it for it in MADE_BY],
+)
 def test_a_shipped_workbook_is_what_its_command_writes(tmp_path, monkeypatch, time, words, name):
     if time:
         monkeypatch.setenv("SOURCE_DATE_EPOCH", time)
