@@ -36,9 +36,7 @@ def minimum(session: nox.Session) -> None:
 def lint(session: nox.Session) -> None:
     """Style, spelling and types."""
     session.install("--editable", ".[lint,progress]")
-    session.run("ruff", "check", ".")
-    session.run("ruff", "format", "--check", ".")
-    session.run("codespell")
+    session.run("pre-commit", "run", "--all-files")
     session.run("mypy")
 
 
