@@ -227,8 +227,8 @@ def _blocks(table: pd.DataFrame, users: Any) -> str:
     """A list for each user."""
     rows = dict(list(table.groupby("user_id", sort=False)))
     blocks = []
-    for user in users:
-        own = rows.get(user)
+    for user, key in zip(users, pd.Index(users), strict=True):  # dates are NumPy's and pandas'
+        own = rows.get(key)
         if own is None:
             blocks.append(f"user {id_text(user)}: there is nothing left to recommend")
         else:
