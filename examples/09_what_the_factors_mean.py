@@ -16,14 +16,6 @@ import numpy as np
 
 import shallow_cf as scf
 
-TITLES = {
-    1: "Toy Story", 110: "Braveheart", 260: "Star Wars", 296: "Pulp Fiction",
-    318: "The Shawshank Redemption", 356: "Forrest Gump", 480: "Jurassic Park",
-    527: "Schindler's List", 589: "Terminator 2", 593: "The Silence of the Lambs", 608: "Fargo",
-    1196: "The Empire Strikes Back", 1198: "Raiders of the Lost Ark",
-    1270: "Back to the Future", 2571: "The Matrix",
-}  # fmt: skip
-
 # %%
 # A single factor means nothing
 # -----------------------------
@@ -32,6 +24,7 @@ TITLES = {
 # angle, and every dot product stays as it was.
 
 ratings = scf.load_crosstab()
+titles = scf.load_crosstab_titles()
 options = scf.ALSOptions(reg=1.0, n_iterations=2000, tol=1e-12)
 one, other = (
     scf.MatrixFactorization(
@@ -71,7 +64,7 @@ print("share of what the films differ by:", found.share.round(2))
 # dark, the wry and the strange to the heart-warming. The names are ours, and 15 users are few:
 # take them as a reading and not as a finding.
 
-ends = one.factor_extremes(3, components=2, titles=TITLES)
+ends = one.factor_extremes(3, components=2, titles=titles)
 for (component, end), part in ends.groupby(["factor", "end"], sort=False):
     films = ", ".join(
         f"{title} {value:+.1f}" for title, value in zip(part.title, part.value, strict=True)
@@ -83,7 +76,7 @@ for (component, end), part in ends.groupby(["factor", "end"], sort=False):
 # ---------------------------
 # A film that is liked by those of all tastes has a high bias, and says nothing about taste.
 
-print(one.bias_list(3, titles=TITLES).round(2).to_string(index=False))
+print(one.bias_list(3, titles=titles).round(2).to_string(index=False))
 
 # %%
 # Neighbours
@@ -91,9 +84,9 @@ print(one.bias_list(3, titles=TITLES).round(2).to_string(index=False))
 # Films whose embeddings point the same way:
 
 for item in (1196, 318):
-    near = one.similar_items(item, 3, titles=TITLES)
+    near = one.similar_items(item, 3, titles=titles)
     print(
-        f"{TITLES[item]}: "
+        f"{titles[item]}: "
         + ", ".join(f"{t} {s:.2f}" for t, s in zip(near.title, near.similarity, strict=True))
     )
 
@@ -109,7 +102,7 @@ except ImportError:
 else:
     from shallow_cf import plots
 
-    plots.plot_item_map(one, titles=TITLES)
+    plots.plot_item_map(one, titles=titles)
     if "__file__" in globals():  # run as a script; a notebook shows the picture by itself
         pyplot.savefig("09_what_the_factors_mean.png")
         print("Picture: 09_what_the_factors_mean.png")

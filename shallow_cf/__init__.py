@@ -1,7 +1,13 @@
 """Collaborative filtering as the fast.ai spreadsheet does it, in plain NumPy."""
 
 from shallow_cf._fetch import DownloadError
-from shallow_cf.datasets import find_titles, load_crosstab, read_ratings, read_titles
+from shallow_cf.datasets import (
+    find_titles,
+    load_crosstab,
+    load_crosstab_titles,
+    read_ratings,
+    read_titles,
+)
 from shallow_cf.estimator import MatrixFactorization
 from shallow_cf.evaluation import (
     BiasesOnly,

@@ -48,10 +48,37 @@ def load_crosstab() -> Ratings:
     >>> load_crosstab()
     Ratings(15 users x 15 items, 206 ratings)
     """
-    file = resources.files("shallow_cf") / "data" / "crosstab_15x15.csv"
-    table = pd.read_csv(io.StringIO(file.read_text(encoding="utf-8")), index_col=0)
+    table = _embedded("crosstab_15x15.csv")
     table.columns = table.columns.astype(np.int64)
     return Ratings.from_crosstab(table)
+
+
+def load_crosstab_titles() -> dict[int, str]:
+    """What the 15 movies of the lesson's crosstab are called.
+
+    The films' names as people say them, written down for this project: not the titles of
+    MovieLens, which are longer and have the year ("Star Wars: Episode IV - A New Hope (1977)").
+    For those see `read_titles`.
+
+    Returns
+    -------
+    dict of int to str
+        MovieLens id -> title, in the order of the crosstab's columns.
+
+    Examples
+    --------
+    >>> titles = load_crosstab_titles()
+    >>> [titles[movie] for movie in (260, 296, 1196)]
+    ['Star Wars', 'Pulp Fiction', 'The Empire Strikes Back']
+    """
+    titles: dict[int, str] = _embedded("crosstab_titles.csv")["title"].to_dict()
+    return titles
+
+
+def _embedded(name: str) -> pd.DataFrame:
+    """A table that the package brings along, its first column as index."""
+    file = resources.files("shallow_cf") / "data" / name
+    return pd.read_csv(io.StringIO(file.read_text(encoding="utf-8")), index_col=0)
 
 
 def read_ratings(

@@ -84,6 +84,19 @@ class TestCrosstab:
         top = scf.read_ratings(path).top(n_users=15, n_items=15)
         assert replace(top, timestamp=None).equals(crosstab)
 
+    def test_every_movie_has_a_title(self, crosstab):
+        titles = scf.load_crosstab_titles()
+        assert list(titles) == crosstab.item_ids.tolist()
+        assert len(set(titles.values())) == 15
+        # Column headers: as long as a name that people say, and no year or subtitle.
+        assert all(re.fullmatch(r"[A-Z][\w' ]{3,23}", title) for title in titles.values())
+        assert (titles[296], titles[2571]) == ("Pulp Fiction", "The Matrix")
+
+    def test_titles_are_those_of_the_same_films_in_movielens(self):
+        theirs = scf.read_titles(shared_file("data", "ml-latest-small-2016", "movies.csv"))
+        for movie, title in scf.load_crosstab_titles().items():
+            assert set(title.split()) <= set(re.findall(r"[\w']+", theirs[movie]))
+
     def test_it_is_the_published_table(self, crosstab, reference_workbook):
         book = openpyxl.load_workbook(reference_workbook, read_only=True, data_only=True)
         try:
