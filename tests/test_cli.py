@@ -1259,6 +1259,21 @@ def test_export_of_sheets_that_there_are_not(ratings_csv):
         assert told(sheet).endswith(f"--sheets: {sheet} shows a run, so it needs --solve")
 
 
+def test_export_tells_of_what_excels_solver_refuses(ratings_csv):
+    limit = "the Solver that comes with Excel takes at most 200. Use: shallow-cf solve"
+    # 10 users and 10 items with 10 numbers each are 200 variables; biases make it 220.
+    size = ("--users", 10, "--items", 10, "--sheets", "none")
+    within = ok("export", "ratings.csv", *size, "--factors", 10, "-o", "within.xlsx").out
+    assert "NB:" not in within
+    biased = ok("export", "ratings.csv", *size, "--factors", 10, "--bias", "-o", "b.xlsx").out
+    assert " ".join(biased.split()).endswith(f"NB: sheet bias has 220 variable cells; {limit}")
+    assert biased.count("NB:") == 1
+    both = ok("export", "ratings.csv", *size, "--factors", 11, "--bias", "-o", "both.xlsx").out
+    assert f"NB: sheet dotprod has 220 variable cells; {limit}" in " ".join(both.split())
+    assert f"NB: sheet bias has 240 variable cells; {limit}" in " ".join(both.split())
+    assert max(len(line) for line in both.splitlines() if "RMSE" not in line) <= 100
+
+
 def test_export_solved_shows_the_run(ratings_csv):
     assert {*export("--solve")} == {*ALL_BUT_RUNS, "history", "answer_report"}
     book = openpyxl.load_workbook("out.xlsx", data_only=True)

@@ -24,6 +24,9 @@ DONE, CHECK_FAILED, BAD_INPUT, INTERRUPTED = 0, 1, 2, 130
 #: What the parser found: an `argparse.Namespace`.
 Args = Any
 
+#: Characters on a line of text for people, as far as names of files allow.
+LINE_WIDTH = 100
+
 #: One of the five in six whose start leads the Solver path to the best known optimum.
 DEFAULT_SEED = 1
 

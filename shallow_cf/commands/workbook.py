@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from dataclasses import asdict, fields, replace
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from shallow_cf.commands.shared import (
     CHECK_FAILED,
     DONE,
     INTERRUPTED,
+    LINE_WIDTH,
     Args,
     Outcome,
     check_output,
@@ -47,6 +49,7 @@ from shallow_cf.workbook import (
 from shallow_cf.workbook.check import TOLERANCE, check_model
 from shallow_cf.workbook.layout import published_layout
 from shallow_cf.workbook.sheets import TEACHING_SHEETS, new_user
+from shallow_cf.workbook.solver_model import limit_note
 from shallow_cf.workbook.update import has_new_user
 
 #: The lesson's table.
@@ -208,6 +211,7 @@ def run_export(args: Args) -> Outcome:
         *(f"{sheet}: {result.message}" for sheet, result in results.items()),
         f"{args.output}: {size_words(ratings)}, {args.factors} factors; RMSE "
         + ", ".join(f"{value:.6f} on sheet {name}" for name, value in rmse.items()),
+        *_limit_notes(sheets),
     ]
     is_cut_short = any(map(is_interrupted, results.values()))
     return Outcome(data, "\n".join(lines), INTERRUPTED if is_cut_short else DONE)
@@ -465,6 +469,13 @@ def _objective_note(book: WorkbookModel) -> list[str]:
     if book.layout.loss is None or book.objective_formula is not None:
         return []
     return ["NB: what the objective cell computes is not understood; this was the RMSE."]
+
+
+def _limit_notes(sheets: dict[str, Parameters]) -> list[str]:
+    """What to say of sheets that Excel's own Solver refuses."""
+    notes = {sheet: limit_note(parameters.n_params) for sheet, parameters in sheets.items()}
+    texts = [note.replace("this model", f"sheet {name}") for name, note in notes.items() if note]
+    return [line for text in texts for line in textwrap.wrap(text, LINE_WIDTH)]
 
 
 def _outdated_notes(sheets: list[str]) -> list[str]:
