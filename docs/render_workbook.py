@@ -29,15 +29,15 @@ def write(path):
             runs[f"{name}, biases" if bias else name] = model.result_.trace
             models += [model] if solver == "grg" else []
     report = scf.answer_report(ratings, models[0].result_, scf.SolverOptions(), sheet="dotprod")
-    scf.write_workbook(path, ratings, *models, runs=runs, reports=[report])
+    titles = scf.load_crosstab_titles()
+    scf.write_workbook(path, ratings, *models, titles=titles, runs=runs, reports=[report])
     scf.solve_new_user(path, path, overwrite=True)
 
 
 def write_start(path):
     """The workbook of `shallow-cf export -o book.xlsx`, before Solve is pressed."""
-    scf.write_workbook(
-        path, scf.load_crosstab(), scf.Parameters.random(15, 15, random_state=1), sheets=()
-    )
+    start, titles = scf.Parameters.random(15, 15, random_state=1), scf.load_crosstab_titles()
+    scf.write_workbook(path, scf.load_crosstab(), start, sheets=(), titles=titles)
 
 
 def draw(write, names):

@@ -71,8 +71,8 @@ def load_crosstab_titles() -> dict[int, str]:
     >>> [titles[movie] for movie in (260, 296, 1196)]
     ['Star Wars', 'Pulp Fiction', 'The Empire Strikes Back']
     """
-    titles: dict[int, str] = _embedded("crosstab_titles.csv")["title"].to_dict()
-    return titles
+    table = _embedded("crosstab_titles.csv")
+    return dict(zip(table.index.tolist(), table["title"].tolist(), strict=True))
 
 
 def _embedded(name: str) -> pd.DataFrame:

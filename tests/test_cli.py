@@ -132,7 +132,8 @@ def demo(tmp_path_factory):
 
 def test_demo_tells_the_whole_story(demo):
     _, text, _, _ = demo
-    assert "15 users x 15 movies, 206 ratings, 19 blanks" in text
+    assert "15 users x 15 items, 206 ratings, 19 blanks" in text
+    assert max(map(len, text.splitlines())) <= 100
     assert 2.7 < float(re.search(r"seed 1: RMSE (\d\.\d+) stars", text)[1]) < 3.0
     assert re.search(r"^mini-batch SGD +1000 epochs +\d+\.\d\d +0\.39\d{4}$", text, re.M)
     assert re.search(
@@ -140,7 +141,8 @@ def test_demo_tells_the_whole_story(demo):
     )
     assert "Solver says: Solver has converged to the current solution." in text
     # What would user 294 give movie 296? Around three and a half stars, both methods say.
-    sgd, grg = re.search(r"^ +294 +296 +(\d\.\d\d) +(\d\.\d\d)$", text, re.M).groups()
+    blank = re.search(r"^ +294 +296 +(\d\.\d\d) +(\d\.\d\d)  Pulp Fiction$", text, re.M)
+    sgd, grg = blank.groups()
     assert 3 < float(sgd) < 4
     assert 3 < float(grg) < 4
     assert "Wrote collab_filter.xlsx and read it back: 376 embeddings and results" in text
@@ -160,6 +162,8 @@ def test_demo_in_numbers(demo):
     assert data["grg"]["iterations"] > 10
     assert data["max_difference"] <= 1e-9
     assert data["output"] == "collab_filter-2.xlsx"
+    titles = scf.load_crosstab_titles()
+    assert all(row["title"] == titles[row["item_id"]] for row in data["predictions"])
 
 
 def test_demo_never_overwrites_a_workbook(demo):
@@ -1304,6 +1308,25 @@ def test_titles_given_or_beside_the_ratings(ratings_csv):
     argv = ("export", "ratings.csv", "-o", "x.xlsx", "--titles")
     assert refused(*argv, "no.csv").endswith("there is no file no.csv")
     assert "ratings.csv line 1: column for the title" in refused(*argv, "ratings.csv")
+
+
+def test_the_embedded_movies_have_their_titles(demo):
+    small = ("--users", 4, "--items", 3, "--factors", 2, "--sheets", "new_user")
+    ok("export", *small, "-o", "small.xlsx")
+    Path("own.csv").write_text("movieId,title\n260,My own\n")
+    ok("export", *small, "--titles", "own.csv", "-o", "own.xlsx")
+    for path, known in {
+        demo[0] / "collab_filter.xlsx": scf.load_crosstab_titles(),
+        "small.xlsx": scf.load_crosstab_titles(),
+        "own.xlsx": {260: "My own"},
+    }.items():
+        book = openpyxl.load_workbook(path, data_only=True)
+        items = scf.read_workbook(path).ratings.item_ids.tolist()
+        expected = [known.get(item, str(item)) for item in items]
+        rows = book["dotprod"].iter_rows(values_only=True)
+        assert any([cell for cell in row if cell is not None] == expected for row in rows)
+        column = [cell for (cell,) in book["new_user"].iter_rows(max_col=1, values_only=True)]
+        assert column[12 : 12 + len(items)] == expected
 
 
 def test_solve_adds_its_report_and_leaves_every_other_part(book):

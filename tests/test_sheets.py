@@ -829,6 +829,22 @@ class TestText:
         assert read.item_ids.tolist() == ids[::-1]
         assert read.user_ids.dtype.kind == ratings.user_ids.dtype.kind
 
+    @pytest.mark.parametrize(
+        ("titles", "width"),
+        [
+            (None, 12),
+            ({1: "Fargo"}, 12),
+            ({1: "The Shawshank Redemption"}, 24),
+            ({1: "x" * 99}, 36),
+        ],
+    )
+    def test_a_column_of_titles_is_as_wide_as_the_longest(self, small, titles, width):
+        ratings = table("abc", [1, 2, 3], keep=lambda u, i: True)
+        sheets = ["factors", "new_user"]
+        book = small(models(ratings, 1)[0], ratings=ratings, titles=titles, sheets=sheets)
+        for sheet in sheets:
+            assert book.loaded[sheet].column_dimensions["A"].width == width
+
     def test_titles_survive_solving(self, lesson, tmp_path):
         model = scf.read_workbook(lesson.path, "bias")
         assert scf.update_workbook(model, model.parameters, tmp_path / "same.xlsx") == []

@@ -28,7 +28,7 @@ from shallow_cf.commands.shared import (
     sizes,
     titles_for,
 )
-from shallow_cf.datasets import load_crosstab
+from shallow_cf.datasets import load_crosstab, load_crosstab_titles
 from shallow_cf.estimator import MatrixFactorization
 from shallow_cf.parameters import Parameters
 from shallow_cf.ratings import Ratings
@@ -78,7 +78,7 @@ def run_demo(args: Args) -> Outcome:
     if args.output is None and not args.force:
         path = _free_path(path)
     check_output(path, args.force, ".xlsx")
-    ratings = load_crosstab()
+    ratings, titles = load_crosstab(), load_crosstab_titles()
     models = {}
     for name, (_, solver, settings) in _DEMO_RUNS.items():
         with progress(args, name) as callback:
@@ -94,6 +94,7 @@ def run_demo(args: Args) -> Outcome:
         ratings,
         models["grg"],
         overwrite=args.force,
+        titles=titles,
         runs={name: model.result_.trace for name, model in models.items()},
         reports=[answer_report(ratings, solved, SolverOptions(), sheet="dotprod")],
     )
@@ -102,7 +103,8 @@ def run_demo(args: Args) -> Outcome:
     written = book.parameters.pack() - solved.parameters.pack()
     difference = max(check.max_difference, float(np.abs(written).max()))
     cells = check.cells + written.size
-    predictions = _blank_predictions(ratings, {name: models[name] for name in ("sgd", "grg")})
+    compared = {name: models[name] for name in ("sgd", "grg")}
+    predictions = _blank_predictions(ratings, titles, compared)
     data = {
         "users": ratings.n_users,
         "items": ratings.n_items,
@@ -117,9 +119,9 @@ def run_demo(args: Args) -> Outcome:
     }
     user, item = _LESSON_QUESTION
     lines = [
-        f"{ratings.n_users} users x {ratings.n_items} movies, {ratings.n_ratings} ratings, "
+        f"{size_words(ratings)}, "
         f"{ratings.n_users * ratings.n_items - ratings.n_ratings} blanks (MovieLens).",
-        f"Five numbers per user and per movie, uniform(0, 1), seed {args.seed}: "
+        f"Five numbers per user and per item, uniform(0, 1), seed {args.seed}: "
         f"RMSE {solved.rmse_before:.4f} stars.",
         "",
         f"{'method':<24}{'steps':>16}{'seconds':>9}{'RMSE':>10}",
@@ -127,16 +129,17 @@ def run_demo(args: Args) -> Outcome:
         f"Solver says: {solved.message}",
         "",
         "Predictions for blank cells, stars:",
-        f"{'user':>8}{'movie':>8}{'SGD':>8}{'Solver':>8}",
+        f"{'user':>8}{'item':>8}{'SGD':>8}{'Solver':>8}  title",
         *(
             f"{row['user_id']:>8}{row['item_id']:>8}{row['sgd']:>8.2f}{row['grg']:>8.2f}"
+            f"  {row['title']}"
             for row in predictions
         ),
-        f"(User {user} and movie {item} are the lesson's question: "
+        f"(User {user} and item {item} are the lesson's question: "
         f"its workbook calls them 293 and 49.)",
         "",
-        f"Wrote {path} and read it back: {cells} embeddings and results, largest difference "
-        f"between the workbook's numbers and NumPy's {difference:.1e}.",
+        f"Wrote {path} and read it back: {cells} embeddings and results,",
+        f"largest difference between the workbook's numbers and NumPy's {difference:.1e}.",
     ]
     return Outcome(data, "\n".join(lines), DONE if difference <= TOLERANCE else CHECK_FAILED)
 
@@ -174,6 +177,8 @@ def run_export(args: Args) -> Outcome:
     sheets: dict[str, Parameters] = {}
     results: dict[str, SolverResult] = {}
     names = titles_for(args.titles, beside=args.ratings)
+    if names is None and args.ratings is None:
+        names = load_crosstab_titles()
     for bias in (False, True) if with_bias else (False,):
         sheet = "bias" if bias else "dotprod"
         sheets[sheet] = Parameters.random(
@@ -515,7 +520,7 @@ def _table(args: Args) -> Ratings:
 
 
 def _blank_predictions(
-    ratings: Ratings, models: dict[str, MatrixFactorization]
+    ratings: Ratings, titles: dict[int, str], models: dict[str, MatrixFactorization]
 ) -> list[dict[str, Any]]:
     """Predictions for the lesson's question and a few more blank cells."""
     blank = ratings.to_crosstab().isna().to_numpy()
@@ -525,6 +530,7 @@ def _blank_predictions(
         {
             "user_id": int(user),
             "item_id": int(item),
+            "title": titles[int(item)],
             **{name: float(model.predict(user, item)) for name, model in models.items()},
         }
         for user, item in pairs

@@ -21,8 +21,6 @@ from shallow_cf.workbook.sheets.inputs import Inputs
 from shallow_cf.workbook.sheets.source import Source
 
 _HEADER = 6
-#: Width of a column of titles, in characters.
-_WIDE = 36
 _TEXTS = (
     "What the factors mean: movies sorted by each of them",
     "Nobody told the model what the factors are: read a list from the top and from the bottom and "
@@ -89,7 +87,7 @@ def draw(source: Source, inputs: Inputs) -> Canvas:
     ranks = rank(numbers)
     _ranks(canvas, source, places, ranks)
     _sorted(canvas, source, places, numbers, ranks)
-    canvas.width([1], _WIDE if source.titles else 12)
+    canvas.width([1], source.name_width)
     canvas.freeze = cell_address(_HEADER + 1, 2)
     canvas.scales += [
         Scale(places.numbers.column_block(c).range(), "sign") for c in range(numbers.shape[1])
@@ -199,7 +197,7 @@ def _sorted(
     for c, (block, name) in enumerate(zip(places.sorted, source.number_names, strict=True)):
         canvas.label(_HEADER, block.column, f"by {name}")
         canvas.label(_HEADER, block.column + 1, name)
-        canvas.width([block.column], _WIDE if source.titles else 12)
+        canvas.width([block.column], source.name_width)
         canvas.width([block.column - 1], 3)
         order = np.argsort(ranks[:, c])
         rank_column = places.ranks.column_block(c).range(fixed=True)

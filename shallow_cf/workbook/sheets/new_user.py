@@ -312,7 +312,7 @@ def _view(canvas: Canvas, source: Source, places: NewUserLayout) -> None:
     ends = float(rating.min()), float(rating.max())
     for block in (places.prediction, places.exact_prediction):
         canvas.scales.append(Scale(block.range(), "stars", ends))
-    canvas.width([1], 36 if source.titles else 12)
+    canvas.width([1], source.name_width)
     canvas.width([_RATING_COLUMN], 11)
     canvas.width(range(places.prediction.column, places.exact_prediction.column + 1), 10)
     canvas.freeze = cell_address(_FIRST, _RATING_COLUMN + 1)

@@ -19,6 +19,11 @@ from shallow_cf.workbook.solver_model import limit_note, n_constraints, quoted
 _LONGEST_MATCH = 255
 #: Ids up to which each is compared in a term of its own: formulas have 8,192 characters.
 _MOST_TERMS = 60
+#: Length of the slope of the RMSE, stars, below which there is nothing left to gain. Solver
+#: and gradient descent stop at some 0.001, random embeddings have 0.4.
+_FLAT = 0.01
+#: Width of a column of item ids, and of the widest with titles, in characters.
+_NARROW, _WIDE = 12, 36
 
 
 @dataclass(frozen=True)
@@ -134,6 +139,12 @@ class Source:
     def item_labels(self) -> list[Content]:
         """Item ids as cells hold them."""
         return [as_content(item) for item in self.ratings.item_ids.tolist()]
+
+    @cached_property
+    def name_width(self) -> int:
+        """Width of a column with what the items are called, in characters."""
+        longest = max(map(len, self.titles or ("",)))
+        return min(max(longest, _NARROW), _WIDE)
 
     @cached_property
     def users(self) -> Labels:
