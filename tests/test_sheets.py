@@ -763,6 +763,25 @@ class TestReadme:
             assert listed == list(book.values)
             assert all(values[f"B{row + 1 + k}"] for k in range(len(listed)))
 
+    @pytest.mark.parametrize("solver", ["grg", "sgd", "varpro"])
+    @pytest.mark.parametrize("bias", [False, True])
+    def test_nobody_is_told_to_solve_what_is_solved(self, small, crosstab, solver, bias):
+        model = scf.MatrixFactorization(bias=bias, solver=solver, random_state=0).fit(crosstab)
+        start = scf.Parameters.random(15, 15, bias=bias, random_state=0)
+        sheet = "bias" if bias else "dotprod"
+        for parameters, is_solved in ((model, True), (start, False)):
+            book = small(parameters, ratings=crosstab, sheets=["readme", "new_user"])
+            text = " ".join(map(str, book.values["readme"].values()))
+            assert (f"The numbers on {sheet} are solved already" in text) == is_solved
+            assert (f"Be a new user: solve {sheet}, type your stars" in text) != is_solved
+            assert ("Be a new user: type your stars" in text) == is_solved
+
+    def test_a_model_far_too_large_is_not_solved(self, small):
+        theta = small.models[0].pack() * 1e200
+        with np.errstate(over="ignore", invalid="ignore"):
+            book = small(small.models[0].unpack(theta), sheets=["readme"])
+        assert "solved already" not in str(book.values["readme"].values())
+
     def test_which_sheets_there_are(self, lesson, bias_only):
         assert list(lesson.values) == [
             "readme", "dotprod", "bias", "one_hot", "embedding", "gradients", "sgd", "history",

@@ -40,9 +40,15 @@ _EXERCISES = (
     "for the cleared cells are 0 on the sheet; take the dot product yourself: "
     "=MMULT(your row of orange numbers, a movie's column of green ones).",
 )
-#: The third where there is a sheet for it.
+#: The first where the embeddings are solved already.
+_SOLVED = (
+    "1. Press Solve. The numbers on {sheet} are solved already, so spoil them first: type 1 over "
+    "some of the green and orange ones, and the red cell rises. Then Data > Solver, where the "
+    "dialog is filled in: minimise the red cell by changing those. Solve, and watch it fall back."
+)
+#: The third where there is a sheet for it; what it needs first where the model is not solved.
 _NEW_USER = (
-    "3. Be a new user: solve {sheet}, type your stars on new_user, and solve there. Only your "
+    "3. Be a new user: {first}type your stars on new_user, and solve there. Only your "
     "numbers change, and the predictions for what you have not seen are what you came for."
 )
 _SOLVER = (
@@ -83,11 +89,10 @@ def draw(source: Source, sheets: Collection[str]) -> Canvas:
         canvas.put(row, 1, None, style)
         canvas.put(row, 2, text, "beside")
         row += 1
-    exercises = (*_EXERCISES[:2], _NEW_USER) if "new_user" in sheets else _EXERCISES
-    for heading, texts in (("Try it", exercises), ("Solver", _SOLVER)):
+    for heading, texts in (("Try it", _exercises(source, sheets)), ("Solver", _SOLVER)):
         row = _section(canvas, row + 1, heading)
         for text in texts:
-            canvas.put(row, 2, text.format(sheet=source.sheet), "wrapped text")
+            canvas.put(row, 2, text, "wrapped text")
             canvas.heights[row] = 15.0 * -(-len(text) // 112)
             row += 1
     if source.note is not None:
@@ -95,6 +100,16 @@ def draw(source: Source, sheets: Collection[str]) -> Canvas:
     canvas.width([1], 16)
     canvas.width([2], 92)
     return canvas
+
+
+def _exercises(source: Source, sheets: Collection[str]) -> list[str]:
+    """What to try, with a model that is solved or is not."""
+    solve, change, add_user = _EXERCISES
+    if "new_user" in sheets:
+        first = "" if source.is_solved else f"solve {source.sheet}, "
+        add_user = _NEW_USER.format(first=first)
+    texts = _SOLVED if source.is_solved else solve, change, add_user
+    return [text.format(sheet=source.sheet) for text in texts]
 
 
 def _section(canvas: Canvas, row: int, heading: str) -> int:

@@ -101,6 +101,12 @@ class Source:
         return objective.rmse_gradient(self.ratings, self.parameters)
 
     @cached_property
+    def is_solved(self) -> bool:
+        """Whether the embeddings are where Solver ends: along no number the RMSE has a slope."""
+        with np.errstate(over="ignore", invalid="ignore"):
+            return float(np.linalg.norm(self.rmse_gradient.pack())) < _FLAT
+
+    @cached_property
     def number_names(self) -> list[str]:
         """Names of the numbers of an embedding, that of the bias last."""
         names = [f"factor {k + 1}" for k in range(self.layout.n_factors)]
