@@ -12,6 +12,7 @@ import zipfile
 import engines
 import numpy as np
 import openpyxl
+import pandas as pd
 import pytest
 from openpyxl.utils import get_column_letter
 from scipy import optimize
@@ -416,6 +417,47 @@ class TestCommand:
         assert f"factor 1 {x[0]:.4f}" in done.out
         assert "over 3 ratings, penalty 1" in done.out
 
+    def test_it_tells_what_to_watch(self, tmp_path, monkeypatch):
+        monkeypatch.chdir(tmp_path)
+        ratings, titles = scf.load_crosstab(), scf.load_crosstab_titles()
+        model = scf.MatrixFactorization(solver="varpro", random_state=0).fit(ratings)
+        scf.write_workbook("book.xlsx", ratings, model, sheets=[SHEET], titles=titles)
+        mine = {260: 5, 1196: 4.5, 608: 1}
+        typed("book.xlsx", "typed.xlsx", ratings, mine)
+        # The same by folding the user in, in Python.
+        expected = model.fold_in_user(mine, 999, reg=1.0).recommend(999, n=15, titles=titles)
+        assert len(expected) == 12
+        found = scf.solve_new_user("typed.xlsx", "library.xlsx")
+        pd.testing.assert_frame_equal(
+            found.predictions, expected[found.predictions.columns], rtol=1e-9
+        )
+        solve = ("solve", "typed.xlsx", "--sheet", SHEET, "-o")
+        data = ok(*solve, "json.xlsx", "--json").json
+        assert data["predictions"] == found.predictions.to_dict("records")
+        out = ok(*solve, "text.xlsx").out
+        assert max(map(len, out.splitlines())) <= 100
+        _, table = out.split("Predictions for 12 items not rated, stars:\n")
+        head, *lines = table.splitlines()
+        assert head.split() == ["item_id", "prediction", "title"]
+        assert [line.split(maxsplit=2) for line in lines] == [
+            [str(row.item_id), f"{row.prediction:.2f}", row.title]
+            for row in found.predictions.itertuples()
+        ]
+
+    def test_all_rated_and_many_not_rated(self, tmp_path, monkeypatch):
+        monkeypatch.chdir(tmp_path)
+        one = table(["a"], range(3))
+        scf.write_workbook("all.xlsx", one, models(one, 1)[0], sheets=[SHEET])
+        typed("all.xlsx", "all.xlsx", one, dict.fromkeys(one.item_ids.tolist(), 3.0))
+        solve = ("solve", "--sheet", SHEET, "--in-place")
+        assert "Predictions" not in ok(*solve, "all.xlsx").out
+        many = table(["a"], range(30))
+        scf.write_workbook("many.xlsx", many, models(many, 1)[0], sheets=[SHEET])
+        typed("many.xlsx", "many.xlsx", many, {})
+        out = ok(*solve, "many.xlsx").out
+        assert "Predictions for the 20 best of 30 items not rated, stars:" in out
+        assert len(out.partition("stars:\n")[2].splitlines()) == 21
+
     def test_as_json_and_in_place(self, small):
         found = ok("solve", "book.xlsx", "--sheet", SHEET, "--in-place", "--json").json
         assert found["sheet"] == SHEET
@@ -427,7 +469,7 @@ class TestCommand:
     @pytest.mark.parametrize(
         "options",
         [["--iterations", "5"], ["--method", "sgd"], ["--report"], ["--seed", "1"],
-         ["--ratings", "B2:C3"], ["--non-negative"]],
+         ["--ratings-at", "B2:C3"], ["--non-negative"]],
     )  # fmt: skip
     def test_settings_of_a_search_are_refused(self, small, options):
         line = refused("solve", "book.xlsx", "--sheet", SHEET, "-o", "out.xlsx", *options)

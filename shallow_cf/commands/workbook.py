@@ -26,6 +26,7 @@ from shallow_cf.commands.shared import (
     records,
     size_words,
     sizes,
+    table_lines,
     titles_for,
 )
 from shallow_cf.datasets import load_crosstab, load_crosstab_titles
@@ -57,6 +58,8 @@ LESSON_SIZE = 15
 DEMO_WORKBOOK = "collab_filter.xlsx"
 #: The lesson's question: user and movie under their MovieLens ids.
 _LESSON_QUESTION = (294, 296)
+#: Items that a new user is shown predictions for, at most.
+_MOST_SHOWN = 20
 #: What the demo compares: title, solver, settings.
 _DEMO_RUNS = {
     "sgd": (SOLVERS["sgd"].words, "sgd", None),
@@ -405,13 +408,21 @@ def _solve_new_user(args: Args, output: Path) -> Outcome:
         )
     found = solve_new_user(args.workbook, output, overwrite=args.in_place or args.force)
     data = asdict(found) | {"sheet": new_user.NAME, "model": found.sheet, "output": str(output)}
+    data["predictions"] = [
+        {**row, "prediction": finite(row["prediction"])} for row in records(found.predictions)
+    ]
     numbers = ", ".join(f"{name} {value:.4f}" for name, value in found.numbers.items())
     lines = [
         f"{output}, sheet {new_user.NAME}: loss {found.loss_before:.6f} -> {found.loss_after:.6f} "
         f"over {found.n_ratings} ratings, penalty {found.reg:g}",
-        f"The user's numbers, by least squares with those of sheet {found.sheet} as they are: "
-        f"{numbers}",
+        f"The user's numbers, by least squares with those of sheet {found.sheet} as they are:",
+        *textwrap.wrap(numbers, LINE_WIDTH),
     ]
+    if len(found.predictions):
+        best = found.predictions.head(_MOST_SHOWN)
+        which = f"the {len(best)} best of " if len(best) < len(found.predictions) else ""
+        lines += ["", f"Predictions for {which}{len(found.predictions)} items not rated, stars:"]
+        lines += table_lines(best, {"prediction": ".2f"})
     return Outcome(data, "\n".join(lines))
 
 

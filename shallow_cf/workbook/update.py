@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 
 from shallow_cf import objective
 from shallow_cf._files import whole_file
@@ -30,7 +31,8 @@ from shallow_cf.workbook.redraw import (
 )
 from shallow_cf.workbook.sheets import FOLLOWING, answer_report, new_user
 from shallow_cf.workbook.sheets.answer_report import Report
-from shallow_cf.workbook.sheets.inputs import Inputs
+from shallow_cf.workbook.sheets.inputs import Inputs, NewUser
+from shallow_cf.workbook.sheets.source import Source
 
 _REPORT_SHEET = "answer_report"
 #: What stands in A1 of a report of ours.
@@ -137,6 +139,9 @@ class NewUserSolution:
         The objective of the sheet's Solver model, stars.
     rmse_before, rmse_after : float or None
         Over the ratings typed, stars; None if there is none.
+    predictions : DataFrame
+        Of the movies not rated, best first: ``item_id``, ``prediction`` (stars), and ``title``
+        where the sheet has titles.
 
     Examples
     --------
@@ -150,6 +155,8 @@ class NewUserSolution:
     ...     found = scf.solve_new_user(file, file, overwrite=True)
     >>> found.sheet, found.n_ratings, found.reg, list(found.numbers)
     ('bias', 8, 1.0, ['factor 1', 'factor 2', 'bias'])
+    >>> len(found.predictions), found.predictions.columns.tolist()
+    (7, ['item_id', 'prediction'])
     """
 
     sheet: str
@@ -160,6 +167,7 @@ class NewUserSolution:
     loss_after: float
     rmse_before: float | None
     rmse_after: float | None
+    predictions: pd.DataFrame
 
 
 def has_new_user(path: str | os.PathLike[str]) -> bool:
@@ -241,9 +249,26 @@ def solve_new_user(
     with whole_file(target, overwrite=overwrite) as temporary:
         results = {new_user.NAME: _results(drawn)}
         patch_cells(path, temporary, {new_user.NAME: numbers}, results)
-    losses, rmses = zip(*(new_user.errors(source, it) for it in (before, after)), strict=True)
+    errors = [new_user.errors(source, it) for it in (before, after)]
     named = dict(zip(source.number_names, x.tolist(), strict=True))
-    return NewUserSolution(source.sheet, named, len(rated), before.reg, *losses, *rmses)
+    return NewUserSolution(
+        source.sheet, named, len(rated), before.reg,
+        loss_before=errors[0][0], loss_after=errors[1][0],
+        rmse_before=errors[0][1], rmse_after=errors[1][1],
+        predictions=_not_rated(source, after),
+    )  # fmt: skip
+
+
+def _not_rated(source: Source, new: NewUser) -> pd.DataFrame:
+    """What the new user should give the movies not rated, best first."""
+    table = pd.DataFrame(
+        {"item_id": source.ratings.item_ids, "prediction": new_user.predict(source, new.numbers)}
+    )
+    if source.titles is not None:
+        table["title"] = source.titles
+    return table[~new.is_rated].sort_values(
+        "prediction", ascending=False, kind="stable", ignore_index=True
+    )
 
 
 def _results(canvas: Canvas) -> dict[str, Content]:
