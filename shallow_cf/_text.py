@@ -27,6 +27,8 @@ _KNOWN_NAMES = {
     "id": ("movieId", "itemId", "movie", "item", "iid", "id"),
     "title": ("title", "movieTitle", "itemTitle", "movieName", "itemName", "name"),
 }
+#: What is looked for, where the argument that names its column is called otherwise.
+_ARGUMENTS = {"id": "item"}
 GZIP_MAGIC = b"\x1f\x8b"
 _ZIP_MAGIC = b"PK\x03\x04"
 
@@ -152,7 +154,11 @@ def _is_number(field: str) -> bool:
 def find_columns(text: Text, told: dict[str, str | None]) -> dict[str, int]:
     """Where the columns stand: by the names told, by their usual names, or in front."""
     if text.has_header:
-        return {role: _find_column(text, role, name) for role, name in told.items()}
+        found = {role: _find_column(text, role, name) for role, name in told.items()}
+        missing = [role for role, column in found.items() if column is None]
+        if missing:
+            raise ValueError(_missing(text, told, missing))
+        return {role: column for role, column in found.items() if column is not None}
     if any(name is not None for name in told.values()):
         raise ValueError(f"{text.name} has no header line, so columns cannot be named")
     if len(text.fields) < len(told):
@@ -164,16 +170,28 @@ def find_columns(text: Text, told: dict[str, str | None]) -> dict[str, int]:
     return {role: column for column, role in enumerate(told)}
 
 
-def _find_column(text: Text, role: str, told: str | None) -> int:
+def _find_column(text: Text, role: str, told: str | None) -> int | None:
     names = text.fields if told is not None else [_plain(field) for field in text.fields]
     wanted = (told,) if told is not None else [_plain(name) for name in _KNOWN_NAMES[role]]
     for name in wanted:
         if name in names:
             return names.index(name)
-    column = repr(told) if told is not None else f"for the {role} (such as {_KNOWN_NAMES[role][0]})"
-    raise ValueError(
-        f"{text.name} line {text.line}: column {column} is missing; found: {listed(text.fields)}"
+    return None
+
+
+def _missing(text: Text, told: dict[str, str | None], roles: list[str]) -> str:
+    """What to say of columns that are not found: of the first, and how to name them all."""
+    name = told[roles[0]]
+    usual = f"for the {roles[0]} (such as {_KNOWN_NAMES[roles[0]][0]})"
+    said = (
+        f"{text.name} line {text.line}: column {usual if name is None else repr(name)} is missing; "
+        f"found: {listed(text.fields)}"
     )
+    arguments = [f"{_ARGUMENTS.get(role, role)}='...'" for role in roles if told[role] is None]
+    if not arguments or len(text.fields) < len(told):
+        return said
+    what = "it" if len(arguments) == 1 else "them"
+    return f"{said}; name {what}, as in read_{text.holds}(path, {', '.join(arguments)})"
 
 
 def find_timestamp(text: Text, told: str | None) -> dict[str, int]:

@@ -30,8 +30,10 @@ _SPELLED = {
 #: Advice on Python, and what to type instead.
 _CODE = {
     "duplicates='mean' or 'last'": "--duplicates mean or last",
-    ", as in read_ratings(path, timestamp='date')": " by --timestamp-column",
 }
+#: Advice on naming columns: of ratings, for which there are options, and of titles.
+_NAMED = re.compile(r", as in read_ratings\(path, ([^()]*)\)")
+_TITLES_NAMED = re.compile(r"; name (?:it|them), as in read_titles\([^()]*\)")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -108,7 +110,15 @@ def _in_options(args: argparse.Namespace, reason: str) -> str:
 
     for code, spelled in _CODE.items():
         reason = reason.replace(code, spelled)
+    reason = _NAMED.sub(lambda advice: _columns_by_option(advice[1]), reason)
+    reason = _TITLES_NAMED.sub("", reason)
     return re.sub(r"`(\w+)`", option, reason)
+
+
+def _columns_by_option(arguments: str) -> str:
+    """`user='...', item='...'` is by --user-column and --item-column."""
+    names = re.findall(r"(\w+)=", arguments)
+    return f" by {' and '.join(f'--{name}-column' for name in names)}"
 
 
 def _one_line(error: Exception) -> str:

@@ -249,7 +249,16 @@ def test_crosstab_writes_every_digit():
 def test_columns_by_name_and_duplicates():
     Path("r.csv").write_text("who;what;stars?\nann;Alien;4\nann;Alien;2\nbob;Alien;5\n")
     names = ("--user-column", "who", "--item-column", "what", "--rating-column", "stars?")
-    assert "r.csv line 1: column for the user" in refused("crosstab", "r.csv")
+    assert refused("crosstab", "r.csv").endswith(
+        "r.csv line 1: column for the user (such as userId) is missing; found: who, what, stars?; "
+        "name them by --user-column and --item-column"
+    )
+    error = refused("crosstab", "r.csv", *names[:2], *names[4:])
+    assert error.endswith("found: who, what, stars?; name it by --item-column")
+    Path("titles.csv").write_text("film,called\nAlien,Alien\n")
+    titles = ("--titles", "titles.csv", "-o", "out.xlsx")
+    error = refused("export", "r.csv", *names, "--duplicates", "last", *titles)
+    assert error.endswith("for the id (such as movieId) is missing; found: film, called")
     error = refused("crosstab", "r.csv", *names)
     assert "r.csv line 3: user 'ann' rated item 'Alien' more than once" in error
     assert error.endswith("; --duplicates mean or last accepts that")

@@ -475,11 +475,13 @@ class TestBadColumns:
         [
             (
                 "person,movieId,rating\n1,2,3\n",
-                "column for the user (such as userId) is missing; found: person, movieId, rating",
+                "column for the user (such as userId) is missing; found: person, movieId, rating; "
+                "name it, as in read_ratings(path, user='...')",
             ),
             (
                 "userId,film,rating\n1,2,3\n",
-                "column for the item (such as movieId) is missing; found: userId, film, rating",
+                "column for the item (such as movieId) is missing; found: userId, film, rating; "
+                "name it, as in read_ratings(path, item='...')",
             ),
             (
                 "userId;movieId\n1;2\n",
@@ -489,11 +491,13 @@ class TestBadColumns:
             (
                 "userId," + ",".join(map(str, range(15))) + "\n" + "1," * 15 + "1\n",
                 "column for the item (such as movieId) is missing; "
-                "found: userId, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10 and 4 more",
+                "found: userId, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10 and 4 more; "
+                "name them, as in read_ratings(path, item='...', rating='...')",
             ),
             (
                 ",1,2\n7,3,4\n",
-                "column for the user (such as userId) is missing; found: '', 1, 2",
+                "column for the user (such as userId) is missing; found: '', 1, 2; "
+                "name them, as in read_ratings(path, user='...', item='...', rating='...')",
             ),
             (
                 "1 2 3\n2 3 4\n",
@@ -501,7 +505,8 @@ class TestBadColumns:
             ),
             (
                 "ann,Heat,3\n",
-                "column for the user (such as userId) is missing; found: ann, Heat, 3",
+                "column for the user (such as userId) is missing; found: ann, Heat, 3; "
+                "name them, as in read_ratings(path, user='...', item='...', rating='...')",
             ),
             (
                 "<!DOCTYPE html>\n<html><body>404</body></html>\n",
@@ -783,12 +788,13 @@ class TestTitles:
             ("movieId,title\n", "t.csv has a header but no titles"),
             (
                 "film,title\n1,Heat\n",
-                "t.csv line 1: column for the id (such as movieId) is missing; found: film, title",
+                "t.csv line 1: column for the id (such as movieId) is missing; found: film, title; "
+                "name it, as in read_titles(path, item='...')",
             ),
             (
                 "\nmovieId,genres\n1,Drama\n",
                 "t.csv line 2: column for the title (such as title) is missing; "
-                "found: movieId, genres",
+                "found: movieId, genres; name it, as in read_titles(path, title='...')",
             ),
             ("12\n13\n", "t.csv line 1: id and title expected, got only 12"),
             ("movieId,title\n\n,Heat\n", "t.csv line 3: item id is missing"),
