@@ -464,3 +464,26 @@ def test_solve_respects_what_was_written(tmp_path, crosstab):
     low, high = variable_bounds(scf.solver_options(book), book.parameters)
     expected = variable_bounds(options, book.parameters)
     assert (low.tolist(), high.tolist()) == tuple(side.tolist() for side in expected)
+
+
+# --- what it is read from -------------------------------------------------------------------
+
+
+def test_of_a_path_or_of_what_was_read_from_it(tmp_path, crosstab):
+    path = tmp_path / "book.xlsx"
+    options = scf.SolverOptions(convergence=0.01, iterations=77)
+    start = scf.Parameters.random(15, 15, random_state=0)
+    scf.write_workbook(path, crosstab, start, solver_options=options, sheets=[])
+    read = scf.solver_options(scf.read_workbook(path))
+    assert (read.convergence, read.iterations) == (0.01, 77)
+    for place in (path, str(path)):
+        assert scf.solver_options(place) == read
+    with pytest.raises(FileNotFoundError):
+        scf.solver_options(tmp_path / "nothing.xlsx")
+
+
+@pytest.mark.parametrize("book", [None, 1, scf.SolverOptions()])
+def test_of_something_else(book):
+    message = f"`book` must be a path or what read_workbook gives, got {type(book).__name__}"
+    with pytest.raises(TypeError, match=f"^{message}$"):
+        scf.solver_options(book)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import re
 from dataclasses import replace
 from typing import Any
@@ -14,7 +15,7 @@ from shallow_cf.solvers.options import Constraint, SolverOptions
 from shallow_cf.workbook.hints import reference_cells
 from shallow_cf.workbook.layout import Block, Layout
 from shallow_cf.workbook.package import WorkbookError
-from shallow_cf.workbook.reader import WorkbookModel
+from shallow_cf.workbook.reader import WorkbookModel, read_workbook
 
 _NO_LIMIT = 2**31 - 1
 _PART = r"(?:'[^']*'|[^',])+"  # between commas; a sheet's name in quotes may hold commas
@@ -22,13 +23,13 @@ _RELATIONS = {1: "<=", 2: "=", 3: ">="}
 _TARGETS = {1: "max", 2: "min", 3: "value_of"}
 
 
-def solver_options(book: WorkbookModel) -> SolverOptions:
+def solver_options(book: WorkbookModel | str | os.PathLike[str]) -> SolverOptions:
     """What the Solver dialog of the sheet says, the defaults where it says nothing.
 
     Parameters
     ----------
-    book : WorkbookModel
-        As `read_workbook` gives it.
+    book : WorkbookModel or path
+        As `read_workbook` gives it; of a path, the sheet that it reads if not told one.
 
     Returns
     -------
@@ -40,6 +41,8 @@ def solver_options(book: WorkbookModel) -> SolverOptions:
 
     Raises
     ------
+    TypeError
+        If `book` is neither.
     WorkbookError
         If a setting is no number or out of its range, the objective is another cell than
         the error of the predictions, the changing cells are others than embeddings and
@@ -60,6 +63,7 @@ def solver_options(book: WorkbookModel) -> SolverOptions:
     >>> scf.solver_options(book).constraints
     (Constraint(rated_predictions <= 5),)
     """
+    book = _read(book)
     _check_objective(book)
     settings: dict[str, Any] = {
         "to": _TARGETS.get(_whole(book, "solver_typ", 2) or 2, "min"),
@@ -138,6 +142,15 @@ def _blocks(book: WorkbookModel, text: str | None) -> list[Block] | None:
     blocks = [block for _, _, area in areas for block in reference_cells(area)]
     whole = parts and ",".join(parts) == text and len(blocks) == len(parts)
     return blocks if whole and sheets <= {"", book.sheet} else None
+
+
+def _read(book: Any) -> WorkbookModel:
+    if isinstance(book, str | os.PathLike):
+        return read_workbook(book)
+    if not isinstance(book, WorkbookModel):
+        kind = type(book).__name__
+        raise TypeError(f"`book` must be a path or what read_workbook gives, got {kind}")
+    return book
 
 
 def _check_objective(book: WorkbookModel) -> None:
