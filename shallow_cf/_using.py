@@ -473,7 +473,8 @@ class Using:
         """The directions along which the items' factors differ most.
 
         Factors may be rotated without any change of a prediction, so a single factor
-        means little; these directions do not depend on the rotation.
+        means little; these directions do not depend on the rotation, but for their signs:
+        which end of one is called positive may change from training to training.
 
         Parameters
         ----------
