@@ -152,14 +152,23 @@ class TestCrosstab:
         assert labels[:4] == ["1", "110", "Star Wars: Episode IV ...", "Pulp"]
         assert [label.get_text() for label in ax.get_yticklabels()] == list(map(str, table.index))
         assert (ax.get_xlabel(), ax.get_ylabel()) == ("item", "user")
-        assert ax.get_title() == "Ratings, stars"
+        assert ax.get_title() == "Ratings, stars (hatched: not rated)"
 
-    def test_blanks_are_as_blank_as_the_paper(self, crosstab, ax):
-        plots.plot_crosstab(crosstab, ax=ax)
+    @pytest.mark.parametrize("show", ["ratings", "errors"])
+    def test_blanks_have_no_color_but_hatches(self, crosstab, model, ax, show):
+        plots.plot_crosstab(crosstab, model, show=show, ax=ax)
         image = ax.images[0]
         is_blank = crosstab.to_crosstab().isna().to_numpy()
         opacity = image.to_rgba(image.get_array())[..., 3]
         np.testing.assert_array_equal(opacity == 0, is_blank)
+        assert frames(ax) == set(map(tuple, np.argwhere(is_blank).tolist()))
+        assert all(patch.get_hatch() for patch in ax.patches)
+
+    def test_a_blank_is_not_taken_for_one_star(self, crosstab, ax):
+        plots.plot_crosstab(crosstab, ax=ax)
+        one_star = ax.images[0].to_rgba(1.0)[:3]
+        hatches = [patch.get_edgecolor()[:3] for patch in ax.patches]
+        assert np.mean(hatches) < np.mean(one_star) - 0.2
 
     def test_predictions_tell_blank_cells_apart(self, crosstab, model, ax):
         plots.plot_crosstab(crosstab, model, show="predictions", ax=ax)
@@ -181,7 +190,6 @@ class TestCrosstab:
         assert {place: float(text) for place, text in numbers(ax).items()} == expected
         assert ax.images[0].get_clim() == pytest.approx((-np.abs(e).max(), np.abs(e).max()))
         assert ax.images[0].get_cmap()(0.5)[:3] == pytest.approx((1, 1, 1), abs=0.01)
-        assert not ax.patches
 
     def test_signs(self, ax):
         ratings = scf.Ratings.from_arrays([["ann", 1], ["ann", 2], ["bob", 1]], [3, 3.04, 4])

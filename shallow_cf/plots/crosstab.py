@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -19,12 +19,15 @@ if TYPE_CHECKING:
 
 #: What a crosstab may show, its title and how its numbers are written.
 _SHOWN = {
-    "ratings": ("Ratings, stars", "g"),
+    "ratings": ("Ratings, stars (hatched: not rated)", "g"),
     "predictions": ("Predictions, stars (framed: not rated)", ".1f"),
-    "errors": ("Prediction minus rating, stars", "+.1f"),
+    "errors": ("Prediction minus rating, stars (hatched: not rated)", "+.1f"),
 }
 
 _ZEROS = {"-0.0": "0.0", "+0.0": "0.0"}  # a 0 has no sign
+
+#: Lines across the cells without a number: light enough to read past, darker than one star.
+_HATCH = "#b8b8b8"
 
 #: The most users or items of a crosstab that can be read.
 _MOST = 30
@@ -48,9 +51,9 @@ def plot_crosstab(
         `MatrixFactorization`, `EmbeddingNet`, or any other that `rmse` takes; what is
         predicted, for the other two kinds of pictures.
     show : {"ratings", "predictions", "errors"}
-        Stars, blank where there is no rating; predictions of all cells, those of the blank
-        ones in a dashed frame and bold italics; or prediction minus rating, blue where it is
-        too low and orange where it is too high, blank where there is no rating.
+        Stars, hatched where there is no rating; predictions of all cells, those without a
+        rating in a dashed frame and bold italics; or prediction minus rating, blue where it is
+        too low and orange where it is too high, hatched where there is no rating.
     titles : dict, optional
         Item id -> title, for the labels; ids where there is none.
     ax : Axes, optional
@@ -75,8 +78,9 @@ def plot_crosstab(
     >>> ratings = scf.load_crosstab()
     >>> model = scf.MatrixFactorization(solver="varpro", random_state=0).fit(ratings)
     >>> one, two = Figure(figsize=(16, 6)).subplots(1, 2)
-    >>> len(plots.plot_crosstab(ratings, ax=one).texts)  # a number a rating
-    206
+    >>> ax = plots.plot_crosstab(ratings, ax=one)
+    >>> len(ax.texts), len(ax.patches)  # a number a rating, a hatched cell a blank
+    (206, 19)
     >>> ax = plots.plot_crosstab(ratings, model, show="predictions", ax=two)
     >>> len(ax.texts), len(ax.patches)  # a number a cell, a frame a blank
     (225, 19)
@@ -101,7 +105,9 @@ def plot_crosstab(
     ax.set_title(title, pad=10)
     is_blank = np.isnan(stars)
     if show == "predictions":
-        _frame(ax, is_blank)
+        _mark(ax, is_blank, 0.84, ec=LIGHT, lw=1.5, ls="--")
+    else:
+        _mark(ax, is_blank, 1, ec=_HATCH, lw=0, hatch="////")
     _write_numbers(ax, values, colors, is_blank, form)
     return ax
 
@@ -158,14 +164,13 @@ def _cell_size(ax: Axes, shape: tuple[int, ...]) -> tuple[float, float]:
     return 72 / figure.dpi * box.width / shape[1], 72 / figure.dpi * box.height / shape[0]
 
 
-def _frame(ax: Axes, is_blank: npt.NDArray[np.bool_]) -> None:
-    """Dashed frames around cells."""
+def _mark(ax: Axes, is_blank: npt.NDArray[np.bool_], size: float, **look: Any) -> None:
+    """Rectangles in cells, of a share of their width and height."""
     from matplotlib.patches import Rectangle
 
     for u, i in np.argwhere(is_blank).tolist():
-        ax.add_patch(
-            Rectangle((i - 0.42, u - 0.42), 0.84, 0.84, fill=False, ec=LIGHT, lw=1.5, ls="--")
-        )
+        corner = (i - size / 2, u - size / 2)
+        ax.add_patch(Rectangle(corner, size, size, fill=False, **look))
 
 
 def _write_numbers(
