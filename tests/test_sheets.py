@@ -853,7 +853,7 @@ class TestText:
         [
             (None, 12),
             ({1: "Fargo"}, 12),
-            ({1: "The Shawshank Redemption"}, 24),
+            ({1: "The Shawshank Redemption"}, 26),
             ({1: "x" * 99}, 36),
         ],
     )

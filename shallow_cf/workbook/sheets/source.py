@@ -150,7 +150,7 @@ class Source:
     def name_width(self) -> int:
         """Width of a column with what the items are called, in characters."""
         longest = max(map(len, self.titles or ("",)))
-        return min(max(longest, _NARROW), _WIDE)
+        return min(max(longest + 2, _NARROW), _WIDE)  # some letters are wider than digits
 
     @cached_property
     def users(self) -> Labels:
