@@ -116,6 +116,7 @@ __all__ = [
     "lesson_split",
     "limits_report",
     "load_crosstab",
+    "load_crosstab_titles",
     "load_movielens",
     "lr_find",
     "mae",

@@ -21,6 +21,7 @@ Floats = npt.NDArray[np.float64]
 
 def ratings_of_every_kind(folder: Path) -> scf.Ratings:
     ratings = assert_type(scf.load_crosstab(), scf.Ratings)
+    assert scf.load_crosstab_titles().keys() == set(ratings.item_ids.tolist())
     frame = assert_type(ratings.to_frame(), pd.DataFrame)
     assert_type(scf.Ratings.from_frame(frame), scf.Ratings)
     assert_type(scf.Ratings.from_arrays([["ann", "Babe"]], [4.5]), scf.Ratings)
