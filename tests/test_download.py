@@ -199,7 +199,9 @@ def test_md5_where_nothing_else_is_published(site):
     assert "the md5 of" in failed(site, digest="md5:00")
 
 
-@pytest.mark.parametrize("other", [CONTENT + b"!", b"<html>Welcome to our hotel</html>"])
+@pytest.mark.parametrize(
+    "other", [CONTENT + b"!", b"<html>Welcome to our hotel</html>"], ids=["longer", "a page"]
+)
 def test_a_file_of_another_length_is_not_downloaded(site, other):
     site.content = other
     expected = f"is another file now: it has {len(other)} bytes, not {len(CONTENT)}"

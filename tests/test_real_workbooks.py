@@ -383,8 +383,8 @@ def test_a_model_copied_below_itself(plain_book, capsys):
     )
     status, _, error = run(capsys, "import", plain_book)
     assert status == 2
-    assert "Choose one with --ratings, such as E2:G5, or with --factors" in error
-    assert run(capsys, "import", plain_book, "--ratings", "E32:G35")[0] == 0
+    assert "Choose one with --ratings-at, such as E2:G5, or with --factors-at" in error
+    assert run(capsys, "import", plain_book, "--ratings-at", "E32:G35")[0] == 0
 
 
 def test_predictions_copied_aside(plain_book):
@@ -470,14 +470,14 @@ def test_ranges_that_cannot_be(plain_book, capsys, kind):
     name, text, message = BAD_RANGES[kind]
     with pytest.raises(scf.WorkbookError, match=message):
         scf.read_workbook(plain_book, **{name: text})
-    status, _, error = run(capsys, "import", plain_book, f"--{name}", text)
+    status, _, error = run(capsys, "import", plain_book, f"--{name}-at", text)
     assert status == 2
-    assert re.search(message.replace(f"`{name}`", f"--{name}"), error)
+    assert re.search(message.replace(f"`{name}`", f"--{name}-at"), error)
     assert error.count("\n") == 1
 
 
 def test_check_and_solve_take_ranges_too(plain_book, tmp_path, capsys):
-    status, out, _ = run(capsys, "check", plain_book, "--ratings", "E2:G4", "--json")
+    status, out, _ = run(capsys, "check", plain_book, "--ratings-at", "E2:G4", "--json")
     assert status == 0
     assert json.loads(out)["cells"] == 9
     status, out, _ = run(capsys, "check", plain_book, "--sheet", "dotprod", "--json")
@@ -486,7 +486,7 @@ def test_check_and_solve_take_ranges_too(plain_book, tmp_path, capsys):
 
 def test_solve_a_part_and_leave_the_rest(plain_book, tmp_path, capsys):
     target = tmp_path / "part.xlsx"
-    status, out, _ = run(capsys, "solve", plain_book, "--ratings", "E2:G4", "-o", target)
+    status, out, _ = run(capsys, "solve", plain_book, "--ratings-at", "E2:G4", "-o", target)
     assert status == 0
     assert "NB: Solver's dialog names another objective or other changing cells than" in out
     before, after = (scf.read_workbook(path).parameters for path in (plain_book, target))
@@ -495,13 +495,13 @@ def test_solve_a_part_and_leave_the_rest(plain_book, tmp_path, capsys):
     part = scf.read_workbook(target, ratings="E2:G4")
     rmse = scf.MatrixFactorization.from_parameters(part.ratings, part.parameters).rmse(part.ratings)
     assert rmse == pytest.approx(float(re.search(r"-> ([\d.]+) in", out)[1]), abs=1e-6)
-    assert run(capsys, "check", target, "--ratings", "E2:G4")[0] == 0
+    assert run(capsys, "check", target, "--ratings-at", "E2:G4")[0] == 0
 
 
 def test_solve_the_second_of_two_models(plain_book, tmp_path, capsys):
     twice(plain_book)
     target = tmp_path / "second.xlsx"
-    assert run(capsys, "solve", plain_book, "--ratings", "E32:G35", "-o", target)[0] == 0
+    assert run(capsys, "solve", plain_book, "--ratings-at", "E32:G35", "-o", target)[0] == 0
     assert matches(scf.read_workbook(target), small_ratings(), small_parameters())
     second = scf.read_workbook(target, ratings="E32:G35")
     assert second.layout.loss.cell() == "G46"
