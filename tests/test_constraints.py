@@ -80,6 +80,13 @@ def tiny_predictions_jacobian(x):
     return J
 
 
+def tiny_predictions_hessian(theta, v):
+    """That of v . predictions: a prediction p_u q_i bends along p_u and q_i at once only."""
+    hessian = np.zeros((7, 7))
+    hessian[:4, 4:] = v.reshape(4, 3)
+    return hessian + hessian.T
+
+
 def tiny_by_scipy(start, low, high, bounds=None):
     """Lowest RMSE with predictions between two limits, and the predictions there.
 
@@ -94,7 +101,7 @@ def tiny_by_scipy(start, low, high, bounds=None):
         method="trust-constr",
         bounds=bounds,
         constraints=optimize.NonlinearConstraint(
-            tiny_predictions, low, high, jac=tiny_predictions_jacobian, hess=optimize.BFGS()
+            tiny_predictions, low, high, tiny_predictions_jacobian, tiny_predictions_hessian
         ),
         options={"gtol": 1e-10, "xtol": 1e-12, "maxiter": 3000},
     )
