@@ -17,6 +17,7 @@ def shell_lines(page):
     return [line for block in blocks for line in block.splitlines()]
 
 
+@pytest.mark.slow
 def test_the_commands_of_the_first_ten_minutes(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     commands = [line for line in shell_lines(START) if line.startswith("shallow-cf ")]
