@@ -1348,6 +1348,9 @@ def test_solve_adds_its_report_and_leaves_every_other_part(book):
         for archive in map(zipfile.ZipFile, ("book.xlsx", "out.xlsx"))
     )
     assert new.keys() - old.keys() == {"xl/worksheets/sheet2.xml"}
+    report = openpyxl.load_workbook("out.xlsx")["answer_report"]  # prints on one page's width
+    assert report.sheet_properties.pageSetUpPr.fitToPage
+    assert (report.page_setup.orientation, report.page_setup.fitToHeight) == ("landscape", 0)
     assert {name for name in old if old[name] != new[name]} == {
         "xl/worksheets/sheet1.xml", "xl/workbook.xml", "xl/_rels/workbook.xml.rels",
         "[Content_Types].xml",

@@ -47,9 +47,13 @@ def worksheet(canvas: Canvas, style_ids: Mapping[str, int]) -> bytes:
     )
     head = (
         '<?xml version="1.0" encoding="UTF-8" standalone="yes"?>\n'
-        f'<worksheet xmlns="{MAIN}"><dimension ref="{extent(canvas)}"/><cols>{columns}</cols>'
+        f'<worksheet xmlns="{MAIN}"><sheetPr><pageSetUpPr fitToPage="1"/></sheetPr>'
+        f'<dimension ref="{extent(canvas)}"/><cols>{columns}</cols>'
     )
-    return head.encode() + sheet_data(canvas, style_ids) + b"</worksheet>"
+    # Printed as the writer's own sheets are: as wide as the paper, or on one page.
+    high = int(canvas.one_page)
+    tail = f'<pageSetup orientation="landscape" fitToHeight="{high}"/></worksheet>'
+    return head.encode() + sheet_data(canvas, style_ids) + tail.encode()
 
 
 def extent(canvas: Canvas) -> str:
