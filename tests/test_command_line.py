@@ -226,7 +226,7 @@ def test_bash_completes(folder, typed, offered):
 def test_completion_without_shtab(monkeypatch):
     monkeypatch.setitem(sys.modules, "shtab", None)
     error = refused("completion", "bash")
-    assert error.endswith("needs the package shtab: pip install 'shallow_cf[completion]'")
+    assert error.endswith('needs the package shtab: pip install "shallow_cf[completion]"')
 
 
 # --- Ctrl-C ---------------------------------------------------------------------------------

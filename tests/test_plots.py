@@ -119,7 +119,7 @@ class TestAxes:
     def test_without_matplotlib(self, draw, model, monkeypatch):
         monkeypatch.setitem(sys.modules, "matplotlib", None)
         monkeypatch.setitem(sys.modules, "matplotlib.pyplot", None)
-        with pytest.raises(ImportError, match=r"pip install shallow_cf\[plot\]"):
+        with pytest.raises(ImportError, match=r'pip install "shallow_cf\[plot\]"'):
             draw(model, None)
 
     def test_importing_it_does_without_matplotlib(self, monkeypatch):

@@ -17,7 +17,7 @@ def run_completion(args: Args) -> Outcome:
         import shtab
     except ModuleNotFoundError:
         raise ValueError(
-            "completion needs the package shtab: pip install 'shallow_cf[completion]'"
+            'completion needs the package shtab: pip install "shallow_cf[completion]"'
         ) from None
     for parser in args.root.commands.values():
         for action in parser._actions:

@@ -1,6 +1,6 @@
 """Pictures of what was learned, with matplotlib.
 
-matplotlib is an extra: ``pip install shallow_cf[plot]``. Each function draws on the axes it is
+matplotlib is an extra: ``pip install "shallow_cf[plot]"``. Each function draws on the axes it is
 given, ``ax=``, returns them, and touches nothing else. Without axes it makes a new figure by
 ``pyplot.subplots``, as large as the picture needs, just as pandas does: a notebook shows it
 below the cell, and in a script ``pyplot.show()`` opens a window. On a server, or in a loop,

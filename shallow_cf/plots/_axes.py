@@ -23,7 +23,7 @@ def axes_for(ax: Axes | None, width: float, height: float) -> Axes:
             from matplotlib import pyplot
         except ImportError as error:
             raise ImportError(
-                "plots need matplotlib, which is not installed: pip install shallow_cf[plot]"
+                'plots need matplotlib, which is not installed: pip install "shallow_cf[plot]"'
             ) from error
         _, ax = pyplot.subplots(figsize=(width, height), layout="constrained")
     ax.spines[["top", "right"]].set_visible(False)
