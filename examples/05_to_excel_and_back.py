@@ -55,7 +55,8 @@ print(f"{n_cells} results on {len(checks)} sheets, largest difference from NumPy
 
 again = scf.MatrixFactorization.from_parameters(book.ratings, book.parameters)
 print(f"user 294, movie 296: {float(again.predict(294, 296)):.2f} stars")
-print(again.recommend(294, 3).round(2).to_string(index=False))
+titles = scf.load_crosstab_titles()
+print(again.recommend(294, 3, titles=titles).round(2).to_string(index=False))
 
 # %%
 # The picture

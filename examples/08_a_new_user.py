@@ -57,9 +57,10 @@ for reg in (0, 1):
 # The model that knows the newcomer recommends and explains like any other.
 
 print("Of the movies not told of, these first:")
-print(folded.recommend(newcomer, n=3).round(2).to_string(index=False))
+titles = scf.load_crosstab_titles()
+print(folded.recommend(newcomer, n=3, titles=titles).round(2).to_string(index=False))
 best = folded.recommend(newcomer, n=1).item_id[0]
-print(f"\nWhy {best}?\n{folded.explain(newcomer, best, n=3)}")
+print(f"\nWhy {titles[best]}?\n{folded.explain(newcomer, best, n=3, titles=titles)}")
 
 # %%
 # How many ratings does it take?
