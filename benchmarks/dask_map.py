@@ -11,6 +11,8 @@ dask_map                  `shallow_cf.dask.dask_map`: blocks sent once, the othe
 client.map                ``client.gather(client.map(function, blocks))``: the other side, and
                           the block, with each task
 
+Needs the extra: pip install "shallow_cf[dask]".
+
 Bytes are all that client, scheduler and workers write to their sockets, heartbeats and all;
 those of a sweep are what three further sweeps add, divided by three. Seconds are the median
 over the sweeps after the first of all rounds. Two workers of a thread each; needs two cores.

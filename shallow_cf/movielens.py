@@ -318,7 +318,7 @@ def _get(known: DataSet, archive: Path, progress: Progress | None, timeout: floa
     except DownloadError as error:
         raise DownloadError(
             f"{error}. If it does not pass: open {known.url} in a browser, and name the file that "
-            "you get by `from_file`"
+            "you get by `from_file`; or make ratings like it up: shallow-cf synthetic"
         ) from None
 
 
