@@ -6,6 +6,7 @@ import shutil
 import stat
 import tempfile
 import zipfile
+import zlib
 from pathlib import Path, PurePosixPath
 
 #: Bytes that an archive may say it unpacks to; the largest data set has 1.2 GB.
@@ -44,7 +45,7 @@ def unpack(archive: Path, name: str, parent: Path, *, most: int = MOST_BYTES) ->
                 wanted = [it for it in members if PurePosixPath(it.filename).parts[0] == name]
                 for member in wanted:
                     _write(file, member, Path(work))
-        except (zipfile.BadZipFile, NotImplementedError, EOFError) as error:
+        except (zipfile.BadZipFile, zlib.error, NotImplementedError, EOFError) as error:
             raise ValueError(f"{archive.name} is not a zip archive, or broken: {error}") from None
         if not (Path(work) / name).is_dir():
             raise ValueError(f"{archive.name} has no folder {name}")
@@ -55,7 +56,11 @@ def _checked(file: zipfile.ZipFile, most: int) -> list[zipfile.ZipInfo]:
     """The members, after a look at all of them and before any is unpacked."""
     members = file.infolist()
     for member in members:
-        _check_name(member)
+        # As it is written there, before zipfile mends it, and what zipfile makes of it: from
+        # Python 3.12 on that is a second name, if the archive has one.
+        for name in (member.orig_filename, member.filename):
+            _check_name(name)
+        _check_kind(member)
         if member.flag_bits & 1:
             raise ValueError(f"the archive is encrypted: {member.filename!r}")
     if len({member.filename.casefold().rstrip("/") for member in members}) < len(members):
@@ -66,16 +71,22 @@ def _checked(file: zipfile.ZipFile, most: int) -> list[zipfile.ZipInfo]:
     return members
 
 
-def _check_name(member: zipfile.ZipInfo) -> None:
-    """Refuse names that lead out of a folder on any system, and what is no file or folder."""
-    name = member.orig_filename  # as it is written there, before zipfile mends it
-    kind = stat.S_IFMT(member.external_attr >> 16)
-    # A colon makes a drive or a stream of a file on Windows, a backslash a folder.
-    is_plain = not any(sign in name for sign in "\\:\0") and name.removesuffix("/")
-    if not is_plain or not set(name.removesuffix("/").split("/")).isdisjoint({"", ".", ".."}):
+def _check_name(name: str) -> None:
+    """Refuse names that lead out of a folder on any system."""
+    # A colon makes a drive or a stream of a file on Windows, a backslash a folder; and dots and
+    # spaces at the end of a name are nothing there.
+    parts = name.removesuffix("/").split("/")
+    if any(sign in name for sign in "\\:\0") or not all(part.strip(". ") for part in parts):
         raise ValueError(f"the archive has a member that leads out of its folder: {name!r}")
-    if kind not in (0, stat.S_IFREG, stat.S_IFDIR):
+
+
+def _check_kind(member: zipfile.ZipInfo) -> None:
+    """Refuse links and devices, and what is compressed by methods that no data set uses."""
+    name = member.filename
+    if stat.S_IFMT(member.external_attr >> 16) not in (0, stat.S_IFREG, stat.S_IFDIR):
         raise ValueError(f"the archive has a member that is no file and no folder: {name!r}")
+    if member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+        raise ValueError(f"the archive is compressed in an unusual way: {name!r}")
 
 
 def _write(file: zipfile.ZipFile, member: zipfile.ZipInfo, parent: Path) -> None:

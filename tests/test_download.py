@@ -1,10 +1,15 @@
 """Data sets over https from a site on this machine that stalls, cuts off, lies and redirects."""
 
 import hashlib
+import io
+import random
 import re
 import ssl
 import stat
+import struct
+import sys
 import zipfile
+import zlib
 from pathlib import Path
 
 import pytest
@@ -327,6 +332,7 @@ def link(name, target):
         ("/etc/evil", "x"), ("../evil", "x"), ("set/../../evil", "x"), ("set/..", "x"),
         ("C:/evil", "x"), ("set/C:evil", "x"), ("set\\..\\..\\evil", "x"), ("\\evil", "x"),
         ("set//evil", "x"), ("./set/evil", "x"), ("/", ""), link("set/evil", "/etc/passwd"),
+        ("set/.. /.. /evil", "x"), ("set/.../evil", "x"),
     ],
     ids=str,
 )  # fmt: skip
@@ -336,6 +342,23 @@ def test_a_member_that_leads_out_spoils_the_archive(member):
         unpack(archive, "set", Path("to"))
     assert not list(Path("to").iterdir())
     assert not list(Path().rglob("*evil*"))
+
+
+def renamed(name, second):
+    """A member with a second name, in Unicode, which Python goes by from 3.12 on."""
+    info, content = zipfile.ZipInfo(name), second.encode()
+    fields = struct.pack("<BL", 1, zlib.crc32(name.encode())) + content
+    info.extra = struct.pack("<HH", 0x7075, len(fields)) + fields
+    return info
+
+
+@pytest.mark.skipif(sys.version_info < (3, 12), reason="Python reads second names from 3.12 on")
+@pytest.mark.parametrize("second", ["set/../../../evil", "/evil", "set/C:evil"])
+def test_a_second_name_that_leads_out(second):
+    archive = write(zipped([("set/a.txt", "A"), (renamed("set/b", second), "x")]))
+    with pytest.raises(ValueError, match=f"leads out of its folder: '{second}'"):
+        unpack(archive, "set", Path("to"))
+    assert not list(Path("to").iterdir())
 
 
 def test_a_link_and_a_file_written_through_it():
@@ -359,6 +382,26 @@ def test_an_archive_that_says_it_is_smaller_than_it_is():
     with pytest.raises(ValueError, match="is not a zip archive, or broken"):
         unpack(write(bytes(content)), "set", Path("to"))
     assert not list(Path("to").iterdir())
+
+
+def test_broken_compressed_data():
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("set/a", random.Random(0).randbytes(300) * 9)
+    content = bytearray(file.getvalue())
+    content[60:80] = b"\xff" * 20
+    with pytest.raises(ValueError, match="or broken: Error -3 while decompressing"):
+        unpack(write(bytes(content)), "set", Path("to"))
+    assert not list(Path("to").iterdir())
+
+
+@pytest.mark.parametrize("method", [zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+def test_compressed_in_another_way(method):
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w", method) as archive:
+        archive.writestr("set/a", "A")
+    with pytest.raises(ValueError, match="compressed in an unusual way: 'set/a'"):
+        unpack(write(file.getvalue()), "set", Path("to"))
 
 
 def test_two_members_of_one_name():
