@@ -88,7 +88,7 @@ def fetch(
             if isinstance(error, _StartOver):
                 _forget(part)
     else:
-        done = _length(part)
+        done = _length(part) if _read_version(part) else 0
         kept = f"; {done} of {size} bytes are kept, the next run goes on from there"
         raise DownloadError(f"{host}: {reason} (tried {tries} times){kept if done else ''}")
     try:
@@ -255,8 +255,10 @@ def _version_of(part: Path) -> Path:
 
 
 def _read_version(part: Path) -> str:
+    """The server's mark of what came; "" where it has none, or what stands here is damaged."""
     path = _version_of(part)
-    return path.read_text("latin-1") if path.exists() else ""
+    version = path.read_text("latin-1") if path.exists() else ""
+    return version if version.isprintable() else ""
 
 
 def _write_version(part: Path, response: Any) -> None:

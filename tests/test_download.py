@@ -171,6 +171,19 @@ def test_the_version_is_known_even_if_the_rest_comes_without_it(site):
     assert site.asked[2]["If-Range"] == '"first"'
 
 
+def test_what_cannot_be_taken_up_again_is_not_said_to_be_kept(site):
+    site.headers, site.moods = {}, [cut(50_000)]
+    assert failed(site, tries=1).endswith("(tried 1 times)")
+
+
+@pytest.mark.parametrize("damaged", ["a\nb", "\0\0"])
+def test_a_damaged_mark_of_the_version_is_none(site, damaged):
+    Path("set.zip.part").write_bytes(CONTENT[:9])
+    Path("set.zip.part.version").write_text(damaged)
+    get(site)
+    assert [headers.get("Range") for headers in site.asked] == [None]
+
+
 @pytest.mark.parametrize("code", [500, 503, 429])
 def test_a_failure_that_passes(site, code):
     site.moods = [status(code), status(code), honest]
