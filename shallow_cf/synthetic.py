@@ -221,15 +221,13 @@ def _drawn(
     found = np.empty(0, np.int64)
     cumulative = np.cumsum(by_item)
     while len(found) < n:
-        size = int(1.2 * (n - len(found))) + 100
+        size = n - len(found)  # and no more: to drop some would hit those most likely, too
         # Users are drawn by how often each comes up, which puts them in order on the way.
         u = np.repeat(np.arange(len(by_user)), rng.multinomial(size, by_user))
         i = np.searchsorted(cumulative, rng.random(size) * cumulative[-1], side="right")
         u *= len(by_item)
         fresh = np.unique(u + i)
         fresh = fresh[~_is_among(fresh, taken) & ~_is_among(fresh, found)]
-        excess = max(len(found) + len(fresh) - n, 0)
-        fresh = np.delete(fresh, rng.choice(len(fresh), excess, replace=False, shuffle=False))
         found = np.sort(np.concatenate((found, fresh)), kind="stable")
     return found
 

@@ -116,6 +116,22 @@ def test_both_ways_to_draw_give_the_popularity_of_one(n_ratings):
     assert np.mean(drawn, axis=0) == pytest.approx(np.mean(expected, axis=0), abs=0.02)
 
 
+def test_a_few_pairs_of_a_small_table_are_drawn_one_after_the_other():
+    # Nine of 10 x 10, beside a slow twin: how many ratings the first, second, ... user has.
+    weights = [(shift * 10 + np.arange(10)) ** -power for shift, power in ((0.1, 1.5), (0.05, 1.4))]
+    rng = np.random.default_rng(0)
+    expected, drawn = np.zeros(10), np.zeros(10)
+    for seed in range(500):
+        pairs = set()
+        while len(pairs) < 9:
+            u, i = (rng.choice(10, p=w / w.sum()) for w in weights)
+            pairs.add((int(u), int(i)))
+        expected += np.sort(np.bincount([u for u, _ in pairs], minlength=10))
+        made = scf.synthetic_ratings(10, 10, 9, random_state=seed)
+        drawn += np.sort(np.bincount(made.user_idx, minlength=10))
+    assert drawn / 500 == pytest.approx(expected / 500, abs=0.2)
+
+
 def test_ids_say_nothing_about_popularity(planted):
     ratings, _ = planted
     for idx, n in ((ratings.user_idx, 943), (ratings.item_idx, 1682)):
