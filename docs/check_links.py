@@ -39,7 +39,8 @@ class Page(HTMLParser):
         """Note what the parser has come to."""
         found = {name: value or "" for name, value in attributes}
         self._in_style = tag == "style"
-        self.anchors |= {found[name] for name in ("id", "name") if name in found}
+        # The name of a field or of a <meta> is no anchor.
+        self.anchors |= {found[name] for name in ("id", *["name"] * (tag == "a")) if name in found}
         self.loads |= set(_css_addresses(found.get("style", "")))
         for name, value in found.items():
             if name == "srcset":

@@ -51,6 +51,7 @@ def test_a_good_site_has_no_faults(site, capsys):
         ('<a href="sub">', "sub", "does not exist"),  # a server might show it; a file:// does not
         ('<a href="#gone">', "#gone", "has no such anchor"),
         ('<a href="index.html#gone">', "index.html#gone", "has no such anchor"),
+        ('<meta name="here"><a href="#here">', "#here", "has no such anchor"),
         ('<img src="gone.png">', "gone.png", "does not exist"),
         ('<img srcset="picture.png 1x, gone.png 2x">', "gone.png", "does not exist"),
         ('<a href="../../secret.html">', "../../secret.html", "leads out of the site"),
