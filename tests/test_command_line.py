@@ -21,6 +21,7 @@ from command_line import ok, planted, refused, run, snapshot, write_ratings, wri
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+import shallow_cf as scf
 from shallow_cf import cli
 from shallow_cf.commands import use
 from shallow_cf.solvers.sgd import Factorization
@@ -252,6 +253,7 @@ NOTHING_KEPT = {
     "demo later": (("demo",), Table, "differences", 3),
     "evaluate": (("evaluate", "ratings.csv", *SPLIT), Factorization, "gradient", 30),
     "first fold": (("evaluate", "ratings.csv", "--folds", 3, *QUICK), Factorization, "gradient", 9),
+    "baselines": (("evaluate", "ratings.csv", "--folds", 3, *QUICK), scf.BiasesOnly, "fit", 3),
     "recommend": (
         ("recommend", "model.npz", "all", "-o", "lists.csv"),
         use.MatrixFactorization, "recommend", 2,

@@ -190,11 +190,11 @@ class _Watched:
 def _judge_folds(args: Args, ratings: Ratings) -> Outcome:
     model = make_model(args, ratings)
     with progress(args, "training", f"{step_name(model)}s", args.folds * most_steps(model)) as step:
-        models: dict[str, Any] = {
-            **{name: kind() for name, kind in BASELINES.items()},
-            "this model": _Watched(model, step),
+        tables = {
+            name: cross_validate(kind(), ratings, args.folds, args.seed)
+            for name, kind in BASELINES.items()
         }
-        tables = {name: _folds_done(it, ratings, args) for name, it in models.items()}
+        tables["this model"] = _folds_done(_Watched(model, step), ratings, args)
     done = len(tables["this model"])
     tables = {name: table.head(done) for name, table in tables.items()}
     means = {
@@ -209,7 +209,7 @@ def _judge_folds(args: Args, ratings: Ratings) -> Outcome:
         "",
         *([f"Interrupted after {done} of them."] if done < args.folds else []),
         "RMSE of each fold, stars:",
-        *table_lines(by_fold, dict.fromkeys(models, ".4f")),
+        *table_lines(by_fold, dict.fromkeys(tables, ".4f")),
         "",
         "Means of these folds, stars:",
         *error_lines(means),
