@@ -119,7 +119,7 @@ def synthetic_ratings(
     -----
     The tenth of the items that have most hold 42% of the ratings in the shape of ml-100k, where
     the real ones hold 43%, and 62% in that of ml-latest-small (2016), really 60%; the busiest
-    tenth of the users give 35% (really 32%) and 37% (46%). What people rate says nothing here
+    tenth of the users give 34% (really 32%) and 37% (46%). What people rate says nothing here
     about how they like it; in real data it does.
 
     25 million ratings take about a minute and 2.5 GB of memory.
