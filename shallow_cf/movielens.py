@@ -243,10 +243,15 @@ def download(
     if from_file is not None:
         _check_given(known, Path(from_file))
         return unpack(Path(from_file), name, home)
-    archive = home / f"{name}.zip"
-    _get(known, archive, progress, timeout)
-    unpack(archive, name, home)
-    archive.unlink()
+    archive = home / f".{name}.zip"  # ours: a visible one of that name may be somebody's own
+    try:
+        _get(known, archive, progress, timeout)
+        unpack(archive, name, home)
+    except OSError:
+        if find_data_set(name, folder) is None:
+            raise
+        # Another process got the same data set meanwhile.
+    archive.unlink(missing_ok=True)
     return home / name
 
 
@@ -308,8 +313,12 @@ def _make(home: Path, name: str) -> None:
 def _get(known: DataSet, archive: Path, progress: Progress | None, timeout: float) -> None:
     """The archive by network, unless an earlier call got it and was stopped then."""
     if archive.exists():
-        _check_given(known, archive)
-        return
+        try:
+            check_file(archive, known.size, known.digest)
+        except DownloadError:
+            archive.unlink()  # damaged since then
+        else:
+            return
     try:
         fetch(
             known.url, archive, size=known.size, digest=known.digest, progress=progress,

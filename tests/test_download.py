@@ -522,10 +522,38 @@ def test_advice_when_the_site_is_down(ml_100k, monkeypatch):
 
 def test_stopped_between_download_and_unpacking(ml_100k):
     Path("data").mkdir()
-    Path("data/ml-100k.zip").write_bytes(CONTENT)
+    Path("data/.ml-100k.zip").write_bytes(CONTENT)
     assert scf.download("ml-100k", accept_licence=True) == Path("data/ml-100k")
     assert ml_100k.asked == []
-    assert not Path("data/ml-100k.zip").exists()
+    assert [path.name for path in Path("data").iterdir()] == ["ml-100k"]
+
+
+def test_damaged_between_download_and_unpacking(ml_100k):
+    Path("data").mkdir()
+    Path("data/.ml-100k.zip").write_bytes(CONTENT[:-1] + b"?")
+    assert scf.download("ml-100k", accept_licence=True) == Path("data/ml-100k")
+    assert len(ml_100k.asked) == 1
+
+
+@pytest.mark.usefixtures("ml_100k")
+def test_an_archive_of_the_users_own_stays_as_it_is():
+    Path("ml-100k.zip").write_bytes(b"mine")
+    assert scf.download("ml-100k", accept_licence=True, folder=".") == Path("ml-100k")
+    assert Path("ml-100k.zip").read_bytes() == b"mine"
+
+
+@pytest.mark.parametrize("step", ["fetch", "unpack"])
+def test_another_process_is_done_first(ml_100k, monkeypatch, step):
+    ours = getattr(movielens, step)
+
+    def overtaken(*args, **kwargs):
+        monkeypatch.setattr(movielens, step, ours)
+        scf.download("ml-100k", accept_licence=True)
+        return ours(*args, **kwargs)
+
+    monkeypatch.setattr(movielens, step, overtaken)
+    assert scf.download("ml-100k", accept_licence=True) == Path("data/ml-100k")
+    assert [path.name for path in Path("data").iterdir()] == ["ml-100k"]
 
 
 @pytest.mark.usefixtures("ml_100k")
