@@ -13,14 +13,13 @@ from itertools import groupby
 
 import equations as finder
 from docutils import nodes
-from equations import DEFINITION, ROOT, anchor, equations, module_docstring
-from equations import NUMBER as _NUMBER
+from equations import DEFINITION, NUMBER, ONE, ROOT, anchor, equations, module_docstring
 from source_pages import source_uri
 from sphinx.util.docutils import SphinxDirective
 
 _INLINE = re.compile(
     rf"``(?P<literal>.+?)``|:math:`(?P<math>.+?)`|`(?P<name>.+?)`"
-    rf"|(?<![\w*])\*(?P<emphasis>[^*\s](?:[^*]*[^*\s])?)\*(?!\w)|(?<!\w)\((?P<number>{_NUMBER})\)"
+    rf"|(?<![\w*])\*(?P<emphasis>[^*\s](?:[^*]*[^*\s])?)\*(?!\w)|(?<!\w)\((?P<number>{NUMBER})\)"
 )
 _INDENTED = "    "  # by so much or more: a derivation
 # What comes before this says what the equation is of.
@@ -110,7 +109,7 @@ class Derivation(SphinxDirective):
                     "", f"({number})", ids=[anchor(number)], classes=["equation-number"]
                 )
             end = 0
-            for match in re.finditer(rf"(?<!\w)\(({_NUMBER})\)", text):
+            for match in ONE.finditer(text):
                 block += nodes.Text(text[end : match.start()])
                 block += self._number(match[1])
                 end = match.end()
