@@ -147,7 +147,7 @@ ALLOWED = {
         "reports", "screenshot", "solvers", "solvers.grg", "solvers.options", "solvers.result",
         "workbook", "workbook.*",
     ],
-    "commands.data": ["_files", "commands.shared", "movielens", "synthetic"],
+    "commands.data": ["_files", "commands.shared", "movielens", "objective", "synthetic"],
     # Commands about models know no workbook.
     "commands.models": ["_files", "_ids", "commands.shared", "estimator"],
     "commands.recipe": ["commands.shared", "estimator", "ratings", "solvers", "solvers.*"],

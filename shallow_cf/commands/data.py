@@ -5,8 +5,6 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-import numpy as np
-
 from shallow_cf._files import whole_file
 from shallow_cf.commands.shared import (
     INTERRUPTED,
@@ -18,6 +16,7 @@ from shallow_cf.commands.shared import (
     sizes,
 )
 from shallow_cf.movielens import DATA_SETS, download, find_data_set, licence
+from shallow_cf.objective import rmse
 from shallow_cf.synthetic import synthetic_ratings
 
 #: As MovieLens names them.
@@ -88,8 +87,7 @@ def run_synthetic(args: Args) -> Outcome:
         args.users, args.items, args.ratings, n_factors=args.factors, noise=args.noise,
         random_state=args.seed, return_truth=True,
     )  # fmt: skip
-    error = truth.predict(ratings.user_idx, ratings.item_idx) - ratings.rating
-    best = float(np.sqrt(np.mean(error**2)))
+    best = rmse(ratings, truth)
     with whole_file(path, overwrite=args.force) as temporary:
         table = ratings.to_frame().rename(columns=_COLUMNS)
         table.to_csv(temporary, index=False, lineterminator="\n")
